@@ -1,0 +1,29 @@
+# Each target works on a fresh clone: .venv is made from the requirements when missing.
+PYTHON ?= python3
+VENV := .venv/bin
+RUN := runs/demo
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+# Trains for about four minutes, shows what came of it, then draws harder sentences with
+# the weights that the project ships.
+demo: .venv/ready
+	rm -rf $(RUN)
+	$(VENV)/python train.py --config=configs/demo.py --workdir=$(RUN)
+	$(VENV)/python sample.py --workdir=$(RUN) --prompts=configs/prompts/easy.txt --num=4 \
+	  --out=$(RUN)/pictures.png
+	$(VENV)/python sample.py --workdir=weights/shapes --prompts=configs/prompts/hard.txt \
+	  --num=4 --out=$(RUN)/harder.png
+
+test: .venv/ready
+	$(VENV)/python -m pytest -q -n 2
+
+lint: .venv/ready
+	$(VENV)/ruff check .
+
+.PHONY: setup demo test lint

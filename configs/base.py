@@ -1,0 +1,132 @@
+"""Every key that a config has, with its unit. An experiment is a short diff of this.
+
+    python train.py --config=configs/shapes.py --workdir=runs/a --config.train.batch=64
+"""
+from ml_collections import ConfigDict
+
+
+def get_config():
+  c = ConfigDict()
+  c.seed = 0
+
+  c.data = ConfigDict(dict(
+      source='shapes',     # a folder entry of data/sources: shapes, emoji
+      dir='.cache/data',   # where sources are prepared; may be a gs:// address
+      size=32,             # pixels, height and width
+      pictures=60_000,     # of shapes: how many are drawn to train on
+      threads=2,           # that read and decode
+      font='',             # of emoji: path of NotoColorEmoji.ttf; '' looks for it
+  ))
+
+  c.tokenizer = ConfigDict(dict(
+      vocab=1024,          # tokens, of which 256 are the single bytes
+      length=24,           # tokens of a caption, longer ones are cut
+  ))
+
+  c.model = ConfigDict(dict(
+      name='unet',
+      dtype='float32',     # of matrix products; parameters stay float32
+      width=64,            # channels of the first level
+      mults=(1, 2),        # width of each level; each halves the size
+      blocks=2,            # residual blocks a level
+      attention=(True, True),  # levels with self- and cross-attention
+      head_width=32,       # channels of an attention head
+      qk_norm=False,       # normalise queries and keys
+      patch=1,             # space-to-depth at the input
+      positions=False,     # add a learned map of places at the input
+      groups=16,           # of group normalisation
+  ))
+  c.text = ConfigDict(dict(width=128, depth=2, heads=4))
+
+  c.diffusion = ConfigDict(dict(
+      schedule='flow',     # linear, cosine, flow
+      target='flow',       # what the network predicts: eps, x0, v, flow
+      weight='flow',       # of the loss: that of a target, or min_snr
+      weight_cap=400.0,    # most that a square error of x0 can weigh
+      times='logit_normal',  # uniform, logit_normal
+      mean=0.0, std=1.0,   # of logit(t), for logit_normal
+      stratified=True,     # spread the times of a batch evenly over their density
+      caption_dropout=0.1,  # share of captions replaced by the empty one
+  ))
+
+  c.optim = ConfigDict(dict(
+      name='adamw',        # adamw, muon
+      lr=1e-3,             # at its highest
+      warmup=200,          # steps
+      decay='cosine',      # of the rate: cosine, linear, constant
+      decay_from=0.0,      # share of the steps after which it starts
+      b1=0.9, b2=0.99,
+      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
+      clip=1.0,            # greatest norm of a gradient
+      ema=0.999,           # decay a step of the averaged weights, shorter at the start
+  ))
+
+  c.train = ConfigDict(dict(
+      steps=10_000,
+      batch=64,            # pictures a step, over all devices
+      accumulate=1,        # parts of a batch whose gradients are added up
+      log_every=50,        # steps, as the next ones
+      checkpoint_every=500,
+      sample_every=1_000,
+      eval_every=0,        # 0: never
+      keep=2,              # newest checkpoints
+      max_skipped=20,      # steps in a row with a gradient that is not finite
+  ))
+
+  c.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # devices; -1 takes the rest
+
+  c.sample = ConfigDict(dict(
+      solver='dpmpp_2m', steps=30, guidance=3.0, clip=1.0,  # |x0| at most; 0: any
+      batch=64,            # pictures drawn at once
+      prompts=('a red circle', 'a blue square'),  # drawn every sample_every steps
+      num=4,               # pictures a prompt
+  ))
+  c.eval = ConfigDict(dict(num=128))  # prompts of each kind
+  return c
+
+
+POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length model.width
+    model.blocks model.head_width model.patch model.groups text.width text.depth
+    text.heads optim.lr optim.clip train.steps train.batch train.accumulate
+    train.log_every train.checkpoint_every train.sample_every train.keep
+    train.max_skipped sample.steps sample.batch sample.num eval.num
+    diffusion.weight_cap diffusion.std'''.split()
+SHARES = '''diffusion.caption_dropout optim.decay_from optim.ema optim.b1
+    optim.b2'''.split()
+
+
+def check(c):
+  """Raises ValueError that names the first key whose value makes no sense."""
+  def value(key):
+    part = c
+    for name in key.split('.'):
+      part = part[name]
+    return part
+  for key in POSITIVE:
+    if not value(key) > 0:
+      raise ValueError(f'config.{key} is {value(key)}; it must be above 0.')
+  for key in SHARES:
+    if not 0 <= value(key) <= 1:
+      raise ValueError(f'config.{key} is {value(key)}; it must be from 0 to 1.')
+  for key in ('optim.warmup', 'train.eval_every', 'sample.clip'):
+    if value(key) < 0:
+      raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
+  if c.tokenizer.vocab < 260:
+    raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
+                     'least 260, for the 256 bytes and the special tokens.')
+  if len(c.model.attention) != len(c.model.mults):
+    raise ValueError(
+        f'config.model.attention has {len(c.model.attention)} entries and '
+        f'config.model.mults {len(c.model.mults)}; each level needs one of both.')
+  step = c.model.patch * 2 ** (len(c.model.mults) - 1)
+  if c.data.size % step:
+    raise ValueError(f'config.data.size is {c.data.size}; this model takes multiples '
+                     f'of {step} (patch times 2 for each level but the first).')
+  if c.train.batch % c.train.accumulate:
+    raise ValueError(f'config.train.batch is {c.train.batch}, which '
+                     f'config.train.accumulate, {c.train.accumulate}, does not divide.')
+  if c.train.checkpoint_every % c.train.log_every:
+    raise ValueError(
+        f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
+        f'multiple of config.train.log_every, {c.train.log_every}, so that a resumed '
+        'run logs what the first one did.')

@@ -1,0 +1,68 @@
+"""Sources of captioned pictures. Each is a tensorflow-datasets builder."""
+import io
+import os
+
+from PIL import Image
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data.sources import emoji, shapes
+
+SOURCES = ('shapes', 'emoji')
+
+
+def builder(c):
+  """The builder of a source, from a config's `data`.
+
+  Raises:
+    ValueError: an unknown `source`, or a `size` that it cannot draw.
+  """
+  name = str(c.size)
+  if c.source == 'shapes':
+    if c.pictures != shapes.ShapesConfig.train:
+      name += f'_{c.pictures}'
+    kind = shapes.Shapes
+    config = shapes.ShapesConfig(name=name, size=c.size, train=c.pictures)
+  elif c.source == 'emoji':
+    kind = emoji.Emoji
+    config = emoji.EmojiConfig(name=name, size=c.size, font=c.font)
+  else:
+    raise ValueError(f'config.data.source is {c.source!r}, not one of {list(SOURCES)}.')
+  return kind(config=config, data_dir=c.dir, file_format='array_record')
+
+
+def prepare(c):
+  """Draws and writes a source, once; later calls find it there."""
+  made = builder(c)
+  if not os.path.exists(made.data_path):
+    print(f'preparing {c.source} at {c.size} pixels in {made.data_path}', flush=True)
+    made.download_and_prepare()
+
+
+class Pictures:
+  """A prepared split with random access.
+
+  [i] is {'image': uint8 [size size 3], 'caption': str}. Threads may share it.
+  """
+
+  def __init__(self, c, split: str):
+    """c: a config's `data`, whose source is prepared."""
+    made = builder(c)
+    self.name = f'{made.name}/{made.builder_config.name}/{split}'
+    self._records = made.as_data_source(
+        split, decoders={'image': tfds.decode.SkipDecoding()})
+
+  def __len__(self):
+    return len(self._records)
+
+  def __getitem__(self, i):
+    record = self._records[i]
+    picture = Image.open(io.BytesIO(record['image'])).convert('RGB')
+    return {'image': np.asarray(picture), 'caption': record['caption'].decode()}
+
+  def captions(self):
+    """Every caption in order, without decoding a picture."""
+    return (self._records[i]['caption'].decode() for i in range(len(self)))
+
+  def __repr__(self):
+    return f'Pictures({self.name!r})'  # grain keeps it in the iterator's state

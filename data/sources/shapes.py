@@ -1,0 +1,236 @@
+"""The shapes world: pictures that this project draws itself, with captions.
+
+One or two of six shapes in one of seven colours on a light canvas; two of them stand
+in a stated relation. Small enough to learn on a laptop, hard enough to need language:
+`test` holds one in ten of the two-object scenes, which training never shows, and
+`test_pairs` every scene with a colour-shape pair that training never shows.
+"""
+import dataclasses
+import hashlib
+import io
+import math
+
+from PIL import Image, ImageDraw
+import numpy as np
+import tensorflow_datasets as tfds
+
+CANVAS = (240, 240, 240)
+COLOURS = {
+    'red': (220, 40, 40), 'orange': (245, 140, 30), 'yellow': (240, 210, 40),
+    'green': (40, 170, 60), 'blue': (50, 80, 220), 'purple': (150, 50, 180),
+    'black': (30, 30, 30),
+}
+SHAPES = ('circle', 'square', 'triangle', 'cross', 'star', 'ring')
+OPPOSITE = {'left of': 'right of', 'above': 'below'}  # canonical -> its mirror
+OPPOSITE |= {mirror: name for name, mirror in OPPOSITE.items()}
+UNSEEN_PAIRS = {
+    ('purple', 'star'), ('green', 'ring'), ('red', 'cross'), ('black', 'triangle')}
+OBJECTS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
+SEEN_OBJECTS = tuple(pair for pair in OBJECTS if pair not in UNSEEN_PAIRS)
+DRAWN = 256       # pixels of the canvas before the box filter
+GAP = 2.0         # least distance between two objects, pixels at size 32
+PARAPHRASES = 0.2  # share of the captions
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+  """One object, or two with `first` standing in `relation` to `second`."""
+  first: tuple[str, str]
+  relation: str | None = None
+  second: tuple[str, str] | None = None
+
+  @property
+  def objects(self):
+    return (self.first,) if self.second is None else (self.first, self.second)
+
+  def mirrored(self) -> 'Scene':
+    """The same scene told from the other object: right of for left of."""
+    return Scene(self.second, OPPOSITE[self.relation], self.first)
+
+  @property
+  def held_out(self) -> bool:
+    """One in ten of the two-object scenes, whichever way they are told."""
+    if self.second is None:
+      return False
+    told = self if self.relation in ('left of', 'above') else self.mirrored()
+    return hashlib.md5(caption(told).encode()).digest()[0] * 10 < 256
+
+  @property
+  def unseen(self) -> bool:
+    return any(pair in UNSEEN_PAIRS for pair in self.objects)
+
+
+def name(pair) -> str:
+  """('orange', 'ring') -> 'an orange ring'."""
+  colour, shape = pair
+  return f'{"an" if colour == "orange" else "a"} {colour} {shape}'
+
+
+def caption(scene: Scene) -> str:
+  """The plain caption, which `parse` reads back."""
+  if scene.second is None:
+    return name(scene.first)
+  return f'{name(scene.first)} {scene.relation} {name(scene.second)}'
+
+
+def paraphrases(scene: Scene) -> list[str]:
+  """Other ways to say it; those of the last two name the second object first."""
+  if scene.second is None:
+    colour, shape = scene.first
+    return [f'a picture of {name(scene.first)}', f'one {colour} {shape}',
+            f'{name(scene.first)} on its own', f'a {shape} that is {colour}']
+  a, b = name(scene.first), name(scene.second)
+  side = {'left of': 'to the left of', 'right of': 'to the right of',
+          'above': 'on top of', 'below': 'underneath'}[scene.relation]
+  return [f'{a} {side} {b}', f'a picture of {a} {scene.relation} {b}',
+          f'{scene.relation} {b}, {a}', f'{side} {b} there is {a}']
+
+
+def parse(text: str) -> Scene:
+  """Reads a plain caption. Raises ValueError for any other sentence."""
+  words = text.split()
+  def pair(words):
+    if len(words) == 3 and tuple(words[1:]) in OBJECTS and words[0] in ('a', 'an'):
+      return words[1], words[2]
+    raise ValueError(f'{text!r} is not a caption of the shapes world, such as '
+                     '"a red circle" or "a red circle left of a blue square".')
+  if len(words) == 3:
+    return Scene(pair(words))
+  relation = ' '.join(words[3:-3])
+  if relation not in OPPOSITE:
+    pair(())
+  return Scene(pair(words[:3]), relation, pair(words[-3:]))
+
+
+def scenes(objects=OBJECTS, count: int | None = None) -> list[Scene]:
+  """Every scene of one (count 1), two (count 2) or either number of `objects`."""
+  found = [] if count == 2 else [Scene(pair) for pair in objects]
+  if count != 1:
+    found += [Scene(a, relation, b) for a in objects for b in objects if a != b
+              for relation in OPPOSITE]
+  return found
+
+
+def outline(shape: str, x: float, y: float, r: float) -> list[tuple[float, float]]:
+  """Corners of a shape that has corners, within `r` of its centre (y grows down)."""
+  def turn(angles_and_radii):
+    return [(x + q * math.sin(a), y - q * math.cos(a)) for a, q in angles_and_radii]
+  if shape == 'square':
+    h = 0.82 * r
+    return [(x - h, y - h), (x + h, y - h), (x + h, y + h), (x - h, y + h)]
+  if shape == 'triangle':
+    return turn([(2 * math.pi * i / 3, r) for i in range(3)])
+  if shape == 'star':
+    return turn([(math.pi * i / 5, r if i % 2 == 0 else 0.45 * r) for i in range(10)])
+  k = 0.32 * r  # cross
+  return [(x - k, y - r), (x + k, y - r), (x + k, y - k), (x + r, y - k),
+          (x + r, y + k), (x + k, y + k), (x + k, y + r), (x - k, y + r),
+          (x - k, y + k), (x - r, y + k), (x - r, y - k), (x - k, y - k)]
+
+
+def place(scene: Scene, rng) -> list[tuple[float, float, float]]:
+  """Draws (x, y, r) for each object, in pixels at size 32."""
+  if scene.second is None:
+    r = rng.uniform(5, 10)
+    return [(*rng.uniform(r, 32 - r, 2), r)]
+  told = scene if scene.relation in ('left of', 'above') else scene.mirrored()
+  along = 0 if told.relation == 'left of' else 1
+  while True:
+    r = rng.uniform(5, 7.5, 2)
+    centres = rng.uniform(r[:, None], 32 - r[:, None], (2, 2))
+    gap = centres[1] - centres[0]
+    apart = np.hypot(*gap) >= r.sum() + GAP
+    if apart and gap[along] > 1.2 * abs(gap[1 - along]):
+      spots = [(*centres[i], r[i]) for i in range(2)]
+      return spots if told is scene else spots[::-1]
+
+
+def stamp(pen, shape: str, x: float, y: float, r: float, fill, canvas):
+  """Draws one shape; x, y and r are in pixels at size 32."""
+  x, y, r = (v * DRAWN / 32 for v in (x, y, r))
+  if shape in ('circle', 'ring'):
+    pen.ellipse((x - r, y - r, x + r, y + r), fill=fill)
+    if shape == 'ring':
+      pen.ellipse((x - r / 2, y - r / 2, x + r / 2, y + r / 2), fill=canvas)
+  else:
+    pen.polygon(outline(shape, x, y, r), fill=fill)
+
+
+def draw(scene: Scene, rng, size: int = 32) -> np.ndarray:
+  """Draws a scene at a random place. Returns uint8 [size size 3]."""
+  image = Image.new('RGB', (DRAWN, DRAWN), CANVAS)
+  pen = ImageDraw.Draw(image)
+  for (colour, shape), spot in zip(scene.objects, place(scene, rng)):
+    stamp(pen, shape, *spot, COLOURS[colour], CANVAS)
+  return np.asarray(image.reduce(DRAWN // size))
+
+
+def opacity(shape: str, x: float, y: float, r: float, size: int = 32) -> np.ndarray:
+  """How much of each pixel a shape covers, float32 [size size] in [0, 1]."""
+  image = Image.new('L', (DRAWN, DRAWN), 0)
+  stamp(ImageDraw.Draw(image), shape, x, y, r, 255, 0)
+  return np.asarray(image.reduce(DRAWN // size), np.float32) / 255
+
+
+def example(split: str, index: int, size: int) -> dict:
+  """Picture `index` of a split: {'image': uint8 [size size 3], 'caption': str}."""
+  seed = (('train', 'test', 'test_pairs').index(split), index)
+  rng = np.random.default_rng(seed)
+  choices = SPLITS[split]
+  if split == 'train' and rng.random() < 0.15:
+    choices = ONE_OBJECT
+  scene = choices[rng.integers(len(choices))]
+  said = caption(scene)
+  if split == 'train' and rng.random() < PARAPHRASES:
+    said = rng.choice(paraphrases(scene))
+  return {'image': draw(scene, rng, size), 'caption': str(said)}
+
+
+ONE_OBJECT = tuple(scenes(SEEN_OBJECTS, 1))
+SPLITS = {
+    'train': tuple(s for s in scenes(SEEN_OBJECTS, 2) if not s.held_out),
+    'test': tuple(s for s in scenes(SEEN_OBJECTS, 2) if s.held_out),
+    'test_pairs': tuple(s for s in scenes() if s.unseen),
+}
+
+
+@dataclasses.dataclass
+class ShapesConfig(tfds.core.BuilderConfig):
+  size: int = 32         # pixels: a power of two up to 256
+  train: int = 60_000    # pictures
+  test: int = 1_024      # pictures, each of `test` and `test_pairs`
+
+  def __post_init__(self):
+    if self.size < 8 or DRAWN % self.size:
+      raise ValueError(f'config.data.size is {self.size}; shapes are drawn at 8, 16, 32, '
+                       '64, 128 or 256 pixels.')
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+  """Writes the pictures of a ShapesConfig as ArrayRecord, without TensorFlow."""
+  VERSION = tfds.core.Version('1.0.0')
+
+  def _info(self):
+    size = self.builder_config.size
+    return tfds.core.DatasetInfo(
+        builder=self,
+        description=__doc__,
+        features=tfds.features.FeaturesDict({
+            'image': tfds.features.Image(shape=(size, size, 3), encoding_format='png'),
+            'caption': tfds.features.Text(),
+        }),
+        supervised_keys=('caption', 'image'))
+
+  def _split_generators(self, dl_manager):
+    del dl_manager
+    c = self.builder_config
+    sizes = {'train': c.train, 'test': c.test, 'test_pairs': c.test}
+    return {split: self._generate_examples(split, n) for split, n in sizes.items()}
+
+  def _generate_examples(self, split, n):
+    for i in range(n):
+      item = example(split, i, self.builder_config.size)
+      png = io.BytesIO()
+      Image.fromarray(item['image']).save(png, 'PNG', compress_level=1)
+      png.seek(0)
+      yield i, {'image': png, 'caption': item['caption']}

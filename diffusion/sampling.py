@@ -1,0 +1,47 @@
+"""Sampling: one scan of solver steps from noise to pictures."""
+import jax
+import jax.numpy as jnp
+
+from diffusion import process, solvers
+
+
+def time_grid(steps: int, last: float = 1.0):
+  """Evenly spaced times f32[steps + 1] from `last` down to 0."""
+  return jnp.linspace(last, 0.0, steps + 1, dtype=jnp.float32)
+
+
+def denoiser(predict, schedule, kind: str):
+  """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
+
+  Args:
+    predict: (x [b h w c], t f32[b], *context) -> the target `kind`.
+  """
+  def denoise(x, t, *context):
+    pred = predict(x, jnp.full(x.shape[:1], t), *context).astype(jnp.float32)
+    return process.to_x0(kind, pred, x, *schedule(t))
+  return denoise
+
+
+def initial_noise(keys, shape):
+  """x_T f32[b h w c]; picture i depends on its own key alone. shape: (h, w, c)."""
+  return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 0), shape))(keys)
+
+
+def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False):
+  """Integrates x_T [b h w c] along decreasing times f32[n + 1].
+
+  Args:
+    keys: one key a picture, [b].
+    film: also return every x on the way.
+
+  Returns:
+    x at the last time, [b h w c]; with `film`, (x, all [n b h w c]).
+  """
+  def body(carry, item):
+    i, t, s = item
+    fresh = jax.vmap(lambda key: jax.random.fold_in(key, i))(keys)
+    x, state = solver.step(denoise, *carry, t, s, fresh)
+    return (x, state), (x if film else None)
+  steps = jnp.arange(1, len(times)), times[:-1], times[1:]
+  (x, _), way = jax.lax.scan(body, (x_T, solver.init(x_T)), steps)
+  return (x, way) if film else x

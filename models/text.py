@@ -1,0 +1,40 @@
+"""A transformer text encoder, trained together with the picture model."""
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from models import attention, layers
+
+
+class TextEncoder(nn.Module):
+  """Bidirectional pre-norm transformer over the tokens of a caption.
+
+  Attributes:
+    vocab: number of tokens; id 0 pads.
+    length: most tokens of a caption.
+    width, depth, heads: of the transformer.
+  """
+  vocab: int
+  length: int = 32
+  width: int = 128
+  depth: int = 2
+  heads: int = 4
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, tokens):
+    """tokens: int32[b l]. Returns (tokens [b l d], mask bool[b l], pooled [b d])."""
+    mask = tokens != 0
+    small = nn.initializers.normal(0.02)
+    x = nn.Embed(self.vocab, self.width, embedding_init=small, name='embed')(tokens)
+    x = x + self.param('positions', small, (self.length, self.width))[:tokens.shape[1]]
+    x = x.astype(self.dtype)
+    for i in range(self.depth):
+      h = layers.Norm(name=f'norm_{i}a')(x)
+      x = x + attention.Attention(self.heads, dtype=self.dtype, name=f'attention_{i}')(
+          h, mask=mask)
+      h = layers.Norm(name=f'norm_{i}b')(x)
+      x = x + layers.MLP(4 * self.width, dtype=self.dtype, name=f'mlp_{i}')(h)
+    x = layers.Norm(name='norm')(x)
+    return x, mask, x[:, 0]  # the first token, which every caption has, sums it up

@@ -1,0 +1,20 @@
+"""Text encoder and picture model as one module, so that they train as one."""
+from flax import linen as nn
+
+
+
+class TextToImage(nn.Module):
+  """Attributes: the two modules; `encode` runs once a prompt, the rest every step."""
+  text_encoder: nn.Module
+  backbone: nn.Module
+
+  def encode(self, tokens):
+    """tokens: int32[b l]. Returns the context (text [b l d], mask, pooled [b d])."""
+    return self.text_encoder(tokens)
+
+  def predict(self, x, t, context):
+    """x: [b h w c]. t: f32[b]. Returns the diffusion target, f32[b h w c]."""
+    return self.backbone(x, t, *context)
+
+  def __call__(self, x, t, tokens):
+    return self.predict(x, t, self.encode(tokens))

@@ -1,0 +1,41 @@
+"""Eight simulated devices, and the small things that many tests share."""
+import os
+
+os.environ['XLA_FLAGS'] = (os.environ.get('XLA_FLAGS', '')
+                           + ' --xla_force_host_platform_device_count=8')
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+import pytest
+
+from configs import base
+from data import sources, tokenizers
+
+
+@pytest.fixture(scope='session')
+def config(tmp_path_factory):
+  """A config of a very small model and of 256 pictures."""
+  return tiny(str(tmp_path_factory.mktemp('data')))
+
+
+def tiny(folder):
+  c = base.get_config()
+  c.data.update(dict(dir=folder, size=16, pictures=256))
+  c.tokenizer.update(dict(vocab=300, length=16))
+  c.model.update(dict(width=8, mults=(1, 2), blocks=1, attention=(False, True),
+                      head_width=8, groups=4, patch=4, positions=True))
+  c.text.update(dict(width=16, depth=1, heads=2))
+  c.train.update(dict(steps=8, batch=8, log_every=2, checkpoint_every=4))
+  c.optim.update(dict(warmup=2))
+  c.sample.update(dict(steps=3, batch=8, num=2))
+  return c
+
+
+@pytest.fixture(scope='session')
+def pictures(config):
+  sources.prepare(config.data)
+  return sources.Pictures(config.data, 'train')
+
+
+@pytest.fixture(scope='session')
+def tokenizer(config, pictures):
+  return tokenizers.train(pictures.captions(), config.tokenizer.vocab)

@@ -1,0 +1,50 @@
+"""Nothing is unknown, and what is cut is counted."""
+import pytest
+
+from data import tokenizers
+
+STRINGS = ['a red circle', 'Ünïcödé', '东京 – ночь', '👩🏿‍🚀 astronaut', '\x00\t\n', 'a' * 400,
+           '<pad><start>', '   ', '\ud7ff\ue000\U0010ffff']
+
+
+@pytest.fixture(scope='module')
+def bpe():
+  return tokenizers.train(['a red circle left of a blue square'] * 3, 400)
+
+
+@pytest.mark.parametrize('text', STRINGS)
+def test_every_string_is_encoded_without_loss(bpe, text):
+  row, cut = tokenizers.encode(bpe, text, 2000)
+  ids = [i for i in row.tolist() if i != tokenizers.PAD]
+  assert cut == 0 and ids[0] == tokenizers.START
+  assert tokenizers.PAD not in ids[1:] and tokenizers.START not in ids[1:]
+  assert bpe.decode(ids[1:]).removeprefix(' ') == text.removeprefix(' ')
+
+
+def test_words_of_the_captions_become_single_tokens(bpe):
+  row, _ = tokenizers.encode(bpe, 'a red circle', 8)
+  assert (row != tokenizers.PAD).sum() == 1 + 3
+
+
+def test_says_how_many_tokens_were_cut(bpe):
+  whole, cut = tokenizers.encode(bpe, 'a red circle left of a blue square', 9)
+  assert cut == 0
+  row, cut = tokenizers.encode(bpe, 'a red circle left of a blue square', 5)
+  assert cut == 4 and row.tolist() == whole[:5].tolist()
+
+
+def test_the_empty_caption_is_the_start_alone(bpe):
+  row, cut = tokenizers.encode(bpe, '', 4)
+  assert row.tolist() == [tokenizers.START, 0, 0, 0] and cut == 0
+
+
+def test_saved_and_loaded_it_is_the_same(bpe, tmp_path):
+  path = tmp_path / 'tokenizer.json'
+  path.write_text(bpe.to_str(), encoding='utf-8')
+  loaded = tokenizers.load(str(path))
+  for text in STRINGS:
+    assert (tokenizers.encode(loaded, text, 99)[0]
+            == tokenizers.encode(bpe, text, 99)[0]).all()
+  path.write_text('{"cut": ')
+  with pytest.raises(ValueError, match='not a tokenizer'):
+    tokenizers.load(str(path))

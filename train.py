@@ -1,0 +1,235 @@
+r"""Trains a model on captioned pictures.
+
+python train.py --config=configs/shapes.py --workdir=runs/shapes
+
+A workdir that holds a run is resumed, exactly. On many hosts, run the same command on
+each with --distributed, and a workdir that all of them see.
+"""
+import os
+import signal
+import threading
+import time
+
+from absl import flags
+import jax
+from ml_collections import config_flags
+import numpy as np
+
+import cli
+from configs import base
+from data import images, loader, sources, tokenizers
+import evaluate
+import sample
+from training import checkpoint, log as logs, loss as losses, mesh as meshes, optim
+from training import state as states, step as steps
+
+FREE = (  # keys that a resumed run may change
+    'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.sample_every',
+    'train.eval_every', 'train.keep', 'train.max_skipped', 'mesh', 'sample', 'eval',
+    'data.dir', 'data.threads', 'data.font')
+
+
+def define_flags():
+  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_workdir()
+  flags.DEFINE_bool('distributed', False, 'One of many hosts: jax.distributed.')
+
+
+def settle_config(c, workdir: str):
+  """The config of this run, checked against the one that the workdir may hold."""
+  path = os.path.join(workdir, 'config.json')
+  if not os.path.exists(path):
+    if c is None:
+      raise cli.Mistake('--config=FILE is needed, such as configs/shapes.py.')
+    return c
+  old = cli.workdir_config(workdir)
+  if c is None:
+    return old
+  changed = differences(cli.plain(old), cli.plain(c))
+  if locked := [k for k in changed if not k.startswith(FREE)]:
+    raise cli.Mistake(f'--workdir={workdir} holds a run with another '
+                      f'{", ".join("config." + k for k in locked)}; '
+                      'resume it as it was, or give a new --workdir.')
+  return c
+
+
+def differences(a, b, at='') -> list[str]:
+  """Dotted names of the leaves in which two plain configs differ."""
+  if not (isinstance(a, dict) and isinstance(b, dict)):
+    return [] if a == b else [at]
+  return [name for k in sorted(a.keys() | b.keys())
+          for name in differences(a.get(k), b.get(k), f'{at}.{k}'.lstrip('.'))]
+
+
+def open_workdir(workdir: str):
+  """Makes the folder and locks it for this process."""
+  if not workdir:
+    raise cli.Mistake('--workdir=FOLDER is needed: it is made if it does not exist.')
+  with cli.mistakes():
+    os.makedirs(workdir, exist_ok=True)
+    try:
+      return checkpoint.lock(workdir)
+    except BlockingIOError:
+      raise cli.Mistake(f'--workdir={workdir} is in use: another train.py is writing '
+                        'there.') from None
+
+
+def prepare_data(c):
+  """Pictures of the train split, made first if they are not there, by one process."""
+  with cli.mistakes():
+    if jax.process_index() == 0:
+      sources.prepare(c.data)
+    wait_for_all('data')
+    return sources.Pictures(c.data, 'train')
+
+
+def wait_for_all(name: str):
+  if jax.process_count() > 1:
+    from jax.experimental import multihost_utils
+    multihost_utils.sync_global_devices(name)
+
+
+def prepare_tokenizer(c, workdir: str, pictures):
+  """The workdir's tokenizer, trained on the captions if there is none yet."""
+  path = os.path.join(workdir, 'tokenizer.json')
+  if not os.path.exists(path) and jax.process_index() == 0:
+    trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    cli.write_text(path, trained.to_str())
+  wait_for_all('tokenizer')
+  with cli.mistakes():
+    return tokenizers.load(path)
+
+
+class Stop:
+  """Turns SIGTERM and the first Ctrl-C into a wish to stop after this step."""
+
+  def __init__(self):
+    self.wanted = False
+    if threading.current_thread() is threading.main_thread():
+      signal.signal(signal.SIGTERM, self.ask)
+      signal.signal(signal.SIGINT, self.ask)
+
+  def ask(self, signum, frame):
+    del frame
+    self.wanted = True
+    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+
+
+class Previews:
+  """Sample grids and prompt accuracy of the averaged weights, during training."""
+
+  def __init__(self, c, model, tokenizer, log):
+    self.c, self.tokenizer, self.log = c, tokenizer, log
+    with cli.mistakes():
+      self.sampler = sample.make_sampler(
+          model, c, solver=c.sample.solver, steps=c.sample.steps,
+          guided=c.sample.guidance != 1)
+
+  def grid(self, params):
+    c = self.c.sample
+    rows = sample.tokens_of(self.tokenizer, c.prompts, self.c.tokenizer.length)
+    empty = sample.tokens_of(self.tokenizer, [''], self.c.tokenizer.length)[0]
+    pictures = sample.draw_all(
+        self.sampler, params, rows.repeat(c.num, 0), empty,
+        np.tile(np.arange(c.num), len(rows)), seed=self.c.seed, scale=c.guidance,
+        batch=c.batch)
+    return images.captioned(pictures, list(c.prompts), c.num)
+
+  def accuracy(self, params):
+    draw = evaluate.drawer(self.sampler, params, self.tokenizer, self.c,
+                           seed=self.c.seed, scale=self.c.sample.guidance)
+    return evaluate.measure(
+        draw, num=self.c.eval.num, seed=self.c.seed, size=self.c.data.size)
+
+
+def main(flag):
+  if flag.distributed:
+    jax.distributed.initialize()
+  workdir = flag.workdir
+  held = open_workdir(workdir) if jax.process_index() == 0 else None
+  c = settle_config(flag.config, workdir)
+  with cli.mistakes():
+    base.check(c)
+    mesh = meshes.make(**c.mesh)
+    meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
+    optimizer, rate = optim.make(c.optim, c.train.steps)
+  if c.train.eval_every:
+    evaluate.check_source(c)
+  pictures = prepare_data(c)
+  tokenizer = prepare_tokenizer(c, workdir, pictures)
+  empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
+  with cli.mistakes():
+    model = sample.build_model(c, tokenizer)
+    draw, loss = losses.make(model, c.diffusion, empty)
+  if jax.process_index() == 0:
+    cli.write_text(os.path.join(workdir, 'config.json'), c.to_json(indent=2) + '\n')
+
+  # Everything that changes: the state on the devices, the place in the data.
+  root = jax.random.key(c.seed)
+  state, shardings = states.create(
+      lambda key: sample.init_params(model, c, key), optimizer, mesh,
+      jax.random.fold_in(root, 0))
+  batches = loader.batches(
+      pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
+      process=jax.process_index(), processes=jax.process_count(), threads=c.data.threads)
+  saved = checkpoint.Checkpoints(workdir, keep=c.train.keep)
+  if saved.steps():
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
+        x.shape, x.dtype, sharding=x.sharding), state)
+    state = saved.restore(shapes, batches)
+    if state is None:
+      raise cli.Mistake(f'--workdir={workdir}: no checkpoint in it can be read.')
+  first = int(state.step)
+  if first >= c.train.steps:
+    return print(f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
+  log = logs.Log(workdir, c.train.steps, first)
+  previews = Previews(c, model, tokenizer, log)
+  count = sum(x.size for x in jax.tree.leaves(state.params))
+  log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
+          f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
+
+  train_step = steps.compiled(
+      steps.make(draw, loss, optimizer, rate, ema=c.optim.ema,
+                 accumulate=c.train.accumulate), shardings, mesh)
+  key = jax.random.key(c.seed + 1)
+  stop, window, since = Stop(), [], time.monotonic()
+  for step in range(first + 1, c.train.steps + 1):
+    batch = meshes.to_devices(next(batches), mesh)
+    state, metrics = train_step(state, batch, key)
+    window.append(metrics)
+    last = step == c.train.steps or stop.wanted
+    def due(every):
+      return every and (step % every == 0 or last)
+    if due(c.train.log_every):
+      window = jax.device_get(window)  # the only place where the host waits
+      values = steps.summary(window)
+      now = time.monotonic()
+      values['images_per_s'] = len(window) * c.train.batch / (now - since)
+      log.scalars(step, values)
+      log.progress(step, values)
+      if (row := max(int(m['skipped'][1]) for m in window)) >= c.train.max_skipped:
+        raise cli.Mistake(f'the gradient was not finite {row} steps in a row, up to '
+                          f'step {step}: a lower config.optim.lr may help.')
+      window, since = [], now
+    pause = time.monotonic()
+    if due(c.train.checkpoint_every):
+      saved.save(state, batches)
+    if due(c.train.sample_every):
+      log.picture(step, previews.grid(state.ema))
+    if due(c.train.eval_every):
+      report = previews.accuracy(state.ema)
+      log.scalars(step, {f'accuracy/{k.replace(" ", "_")}': v['accuracy']
+                         for k, v in report.items()})
+      log.say(evaluate.table(report))
+    log.paused += time.monotonic() - pause
+    since += time.monotonic() - pause
+    if stop.wanted:
+      log.say(f'stopped at step {step}, as asked; the same command goes on from here.')
+      break
+  saved.close()
+  log.close()
+  del held
+
+
+if __name__ == '__main__':
+  cli.run(main, define_flags)

@@ -1,0 +1,117 @@
+"""Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
+
+checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data` (the
+loader's position) and `sums` (a checksum a leaf).
+"""
+import fcntl
+import os
+
+from etils import epath
+import grain
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
+
+
+def lock(workdir: str):
+  """Holds a workdir for this process until it ends; keep the result alive.
+
+  Raises BlockingIOError if another process holds it.
+  """
+  held = open(os.path.join(workdir, 'lock'), 'w')
+  fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  return held
+
+
+@jax.jit
+def checksums(tree):
+  """A uint32 for each leaf, the same however the leaf is split over devices.
+
+  The sum of every element's bits times an odd number of its place, modulo 2^32: a
+  single flipped bit always changes it.
+  """
+  def one(x):
+    bits = jax.lax.bitcast_convert_type(x, UNSIGNED[x.dtype.itemsize]).astype(jnp.uint32)
+    place = jnp.zeros(x.shape, jnp.uint32)
+    for i, size in enumerate(x.shape):
+      place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(
+          jnp.uint32, x.shape, i)
+    odd = place * jnp.uint32(2654435761) * 2 + 1
+    return jnp.sum(bits * odd, dtype=jnp.uint32)
+  return jax.tree.map(one, tree)
+
+
+def sums_of(tree) -> dict:
+  """{leaf name: checksum}."""
+  fetched = jax.device_get(checksums(tree))
+  return {jax.tree_util.keystr(path): int(value)
+          for path, value in jax.tree_util.tree_leaves_with_path(fetched)}
+
+
+class Checkpoints:
+  """The checkpoints of a workdir, to write and to read.
+
+  A step that cannot be read whole is passed over for the one before it, and said.
+  """
+
+  def __init__(self, workdir: str, keep: int | None = None, say=print):
+    self.say = say
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=keep is not None, read_only=keep is None)
+    self.manager = ocp.CheckpointManager(
+        epath.Path(workdir).absolute() / 'checkpoints', options=options)
+
+  def steps(self) -> list[int]:
+    """Steps that there are, newest first."""
+    return sorted(self.manager.all_steps(read=True), reverse=True)
+
+  def save(self, state, iterator):
+    """Starts to write a TrainState and the position of a grain iterator."""
+    step = int(state.step)
+    rest = state.replace(ema=None)
+    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema)}
+    saved = self.manager.save(step, force=True, args=ocp.args.Composite(
+        state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
+        data=grain.checkpoint.CheckpointSave(iterator),
+        sums=ocp.args.JsonSave(sums)))
+    if not saved:
+      raise RuntimeError(f'Orbax did not save step {step}.')
+
+  def restore(self, state, iterator):
+    """The newest whole TrainState, with `iterator` set to its place; None if none is.
+
+    Args:
+      state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
+    """
+    rest = state.replace(ema=None)
+    found = self._newest({'state': rest, 'ema': state.ema}, {
+        'data': grain.checkpoint.CheckpointRestore(iterator)})
+    return found and found['state'].replace(ema=found['ema'])
+
+  def restore_ema(self, params):
+    """(step, the newest whole average) for shapes with shardings; None if none is."""
+    found = self._newest({'ema': params}, {})
+    return found and (found['step'], found['ema'])
+
+  def _newest(self, items: dict, others: dict):
+    for step in self.steps():
+      try:
+        args = {k: ocp.args.StandardRestore(v) for k, v in items.items()} | others
+        got = self.manager.restore(step, args=ocp.args.Composite(
+            sums=ocp.args.JsonRestore(), **args))
+        for item in items:
+          for leaf, value in sums_of(got[item]).items():
+            if got['sums'][item].get(leaf) != value:
+              raise ValueError(f'the bits of {item}{leaf} are not those written')
+        return {'step': step} | {item: got[item] for item in items}
+      except Exception as e:  # whatever a damaged file makes Orbax raise
+        reason = ' '.join(str(e).split())[:200]
+        self.say(f'checkpoint {step} cannot be read and is passed over: {reason}')
+    return None
+
+  def close(self):
+    """Waits for what is still being written; raises what went wrong with it."""
+    self.manager.wait_until_finished()
+    self.manager.close()

@@ -1,0 +1,85 @@
+"""One mesh of devices with the axes data, fsdp and tensor, and what lies where on it.
+
+A batch is spread over data and fsdp. Parameters, their average and the optimizer's
+state are spread over fsdp and, by the rules below, over tensor.
+"""
+import math
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+import numpy as np
+
+from training import rules
+
+AXES = ('data', 'fsdp', 'tensor')
+# Regex over parameter names -> the dimension that is split over `tensor`, or -1 for none.
+TENSOR = (
+    (r'.*/(q|k|v)/kernel', 1),                   # [width heads head]: by heads
+    (r'.*attention.*/(self|cross)/out/kernel', 0),  # [heads head width]
+    (r'.*/up/kernel', 1), (r'.*/down/kernel', 0),   # MLP: columns, then rows
+    (r'.*', -1),
+)
+
+
+def make(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None):
+  """A mesh over the devices; one of the sizes may be -1 and takes what is left.
+
+  Raises:
+    ValueError: sizes that are not positive or do not multiply to the devices there.
+  """
+  devices = jax.devices() if devices is None else devices
+  shape = [data, fsdp, tensor]
+  n = len(devices)
+  said = ', '.join(f'config.mesh.{k}={v}' for k, v in zip(AXES, shape))
+  if any(s < 1 and s != -1 for s in shape) or shape.count(-1) > 1:
+    raise ValueError(f'{said}: sizes are positive, one of them may be -1.')
+  if -1 in shape:
+    shape[shape.index(-1)] = n // -math.prod(shape)
+  if not math.prod(shape) or n % math.prod(shape) or math.prod(shape) > n:
+    raise ValueError(f'{said} does not fit the {n} device(s) here.')
+  used = np.asarray(devices[:math.prod(shape)]).reshape(shape)
+  if math.prod(shape) != n and jax.process_count() > 1:
+    raise ValueError(f'{said} leaves some of the {n} devices without work.')
+  return jax.sharding.Mesh(used, AXES, axis_types=(AxisType.Auto,) * 3)
+
+
+def check_batch(mesh, batch: int, accumulate: int = 1):
+  """Raises ValueError where the devices do not divide a part of a batch."""
+  shares = mesh.shape['data'] * mesh.shape['fsdp']
+  if batch % (accumulate * shares):
+    raise ValueError(
+        f'config.train.batch is {batch}; it must be a multiple of {accumulate * shares} '
+        f'(config.train.accumulate {accumulate} times {shares} data and fsdp devices).')
+
+
+def batch_sharding(mesh):
+  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
+
+
+def replicated(mesh):
+  return NamedSharding(mesh, PartitionSpec())
+
+
+def shardings(mesh, params):
+  """A sharding for each parameter (arrays or shapes).
+
+  The rule's dimension goes to `tensor`, the largest other one to `fsdp`, each only where
+  the axis divides it; what is small enough to be a bias stays whole.
+  """
+  def place(leaf, dimension):
+    spec = [None] * leaf.ndim
+    if dimension >= 0 and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
+      spec[dimension] = 'tensor'
+    free = [i for i in range(leaf.ndim)
+            if spec[i] is None and leaf.shape[i] % mesh.shape['fsdp'] == 0]
+    if free and leaf.ndim > 1:
+      spec[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
+    return NamedSharding(mesh, PartitionSpec(*spec))
+  return jax.tree.map(place, params, rules.match(TENSOR, params, 'mesh.TENSOR'))
+
+
+def to_devices(batch, mesh):
+  """This process's rows of a batch -> global arrays, split over the devices."""
+  sharding = batch_sharding(mesh)
+  return jax.tree.map(
+      lambda x: jax.make_array_from_process_local_data(sharding, x), batch)

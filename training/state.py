@@ -1,0 +1,59 @@
+"""Everything that a training step changes."""
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from training import mesh as meshes
+
+
+@struct.dataclass
+class TrainState:
+  """Attributes:
+    step: int32[], updates tried so far, skipped ones included.
+    params: trained parameters, float32.
+    ema: their exponential average, which samples are drawn from.
+    opt_state: of the optimizer.
+    skipped: int32[2], steps skipped in all and in a row.
+  """
+  step: Any
+  params: Any
+  ema: Any
+  opt_state: Any
+  skipped: Any
+
+
+def create(init, optimizer, mesh, key):
+  """A fresh state, each leaf made where it is to lie, and its shardings.
+
+  Args:
+    init: key -> parameters.
+
+  Returns:
+    (TrainState, TrainState of shardings).
+  """
+  def fresh(key):
+    params = init(key)
+    return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params),
+                      optimizer.init(params), jnp.zeros(2, jnp.int32))
+  shardings = state_shardings(jax.eval_shape(fresh, key), mesh)
+  return jax.jit(fresh, out_shardings=shardings)(key), shardings
+
+
+def state_shardings(shapes, mesh):
+  """Shardings of a TrainState of shapes: the moments lie where their parameters do."""
+  placed = meshes.shardings(mesh, shapes.params)
+  by_path = {tuple(map(str, path)): (leaf.shape, sharding) for (path, leaf), sharding in
+             zip(jax.tree_util.tree_leaves_with_path(shapes.params),
+                 jax.tree.leaves(placed))}
+  whole = meshes.replicated(mesh)
+  def find(path, leaf):
+    path = tuple(map(str, path))
+    for i in range(len(path)):  # the name of a parameter ends the name of its moments
+      shape, sharding = by_path.get(path[i:], (None, None))
+      if shape == leaf.shape:
+        return sharding
+    return whole
+  return TrainState(whole, placed, placed,
+                    jax.tree.map_with_path(find, shapes.opt_state), whole)

@@ -1,0 +1,43 @@
+"""A trained model as one safetensors file beside its config and tokenizer."""
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors import numpy as storage
+
+from training import rules
+
+FILE = 'weights.safetensors'
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float16': jnp.float16}
+
+
+def save(path: str, params, dtype: str, about: dict):
+  """Writes parameters by name, in `dtype`, with `about` (str -> str) as metadata."""
+  flat = dict(zip(jax.tree.leaves(rules.names(params)), jax.tree.leaves(params)))
+  flat = {k: np.asarray(jnp.asarray(v, DTYPES[dtype])) for k, v in flat.items()}
+  storage.save_file(flat, path + '.new', metadata=about)
+  os.replace(path + '.new', path)
+
+
+def load(path: str, shapes):
+  """Reads float32 parameters of the given tree of shapes.
+
+  Raises:
+    ValueError: a file that is cut short or is not the weights of this model.
+  """
+  try:
+    flat = storage.load_file(path)
+  except (safetensors.SafetensorError, OSError) as e:
+    raise ValueError(f'{path} is not a whole safetensors file: {e}') from e
+  wanted = dict(zip(jax.tree.leaves(rules.names(shapes)), jax.tree.leaves(shapes)))
+  for name in sorted(flat.keys() ^ wanted.keys()):
+    where = 'the file' if name in wanted else 'the model'
+    raise ValueError(f'{path} does not fit the config: {where} has no {name!r}.')
+  for name, leaf in wanted.items():
+    if flat[name].shape != leaf.shape:
+      raise ValueError(f'{path} does not fit the config: {name!r} is '
+                       f'{flat[name].shape}, the model has {leaf.shape}.')
+  return jax.tree.map(
+      lambda name: flat[name].astype(np.float32), rules.names(shapes))
