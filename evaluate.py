@@ -44,16 +44,17 @@ def scenes_of(kind: str, num: int, seed: int):
   return [pool[i] for i in order[:num]]
 
 
-def measure(draw, *, num: int, seed: int, size: int) -> dict:
+def measure(draw, kinds, *, num: int, seed: int, size: int) -> dict:
   """Prompt accuracy by kind.
 
   Args:
     draw: prompts -> pictures uint8 [m size size 3].
+    kinds: of KINDS.
 
   Returns:
     {kind: {'accuracy', 'low', 'high', 'n', 'scorer': accuracy on true pictures}}.
   """
-  chosen = {kind: scenes_of(kind, num, seed) for kind in KINDS}
+  chosen = {kind: scenes_of(kind, num, seed) for kind in kinds}
   everything = [scene for scenes in chosen.values() for scene in scenes]
   pictures = draw([shapes.caption(scene) for scene in everything])
   report, rng = {}, np.random.default_rng(seed)
@@ -86,7 +87,11 @@ def table(report: dict) -> str:
   return '\n'.join(lines)
 
 
-def check_source(c):
+def check(c):
+  """Raises Mistake where prompt accuracy makes no sense."""
+  for kind in c.eval.kinds:
+    if kind not in KINDS:
+      raise cli.Mistake(f'config.eval.kinds has {kind!r}, not one of {list(KINDS)}.')
   if c.data.source != 'shapes':
     raise cli.Mistake('prompt_accuracy scores the shapes world; this config draws '
                       f'config.data.source={c.data.source!r}.')
@@ -97,14 +102,14 @@ def main(flag):
     if name not in METRICS:
       raise cli.Mistake(f'--metrics={name!r} is not one of {list(METRICS)}.')
   c, tokenizer, model, params, source = sample.load(flag.workdir)
-  check_source(c)
+  check(c)
   scale = c.sample.guidance if flag.guidance is None else flag.guidance
   steps, solver = flag.steps or c.sample.steps, flag.solver or c.sample.solver
   with cli.mistakes():
     sampler = sample.make_sampler(
         model, c, solver=solver, steps=steps, guided=scale != 1)
   draw = drawer(sampler, params, tokenizer, c, seed=flag.seed, scale=scale)
-  report = measure(draw, num=flag.num, seed=flag.seed, size=c.data.size)
+  report = measure(draw, c.eval.kinds, num=flag.num, seed=flag.seed, size=c.data.size)
   print(f'{flag.workdir} ({source}), {solver}, {steps} steps, guidance {scale}')
   print(table(report))
   cli.write_text(os.path.join(flag.workdir, 'prompt_accuracy.json'), json.dumps(

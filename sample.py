@@ -47,7 +47,7 @@ def build_model(c, tokenizer):
 
 
 def init_params(model, c, key):
-  """Fresh parameters; under jax.eval_shape, their shapes."""
+  """Fresh parameters; under jax.eval_shape, their shapes. Slow unless traced."""
   size = c.data.size
   return model.init(key, jnp.zeros((1, size, size, 3)), jnp.zeros(1),
                     jnp.ones((1, c.tokenizer.length), jnp.int32))['params']

@@ -139,7 +139,7 @@ class Previews:
     draw = evaluate.drawer(self.sampler, params, self.tokenizer, self.c,
                            seed=self.c.seed, scale=self.c.sample.guidance)
     return evaluate.measure(
-        draw, num=self.c.eval.num, seed=self.c.seed, size=self.c.data.size)
+        draw, self.c.eval.kinds, num=self.c.eval.num, seed=self.c.seed, size=self.c.data.size)
 
 
 def main(flag):
@@ -154,7 +154,7 @@ def main(flag):
     meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
     optimizer, rate = optim.make(c.optim, c.train.steps)
   if c.train.eval_every:
-    evaluate.check_source(c)
+    evaluate.check(c)
   pictures = prepare_data(c)
   tokenizer = prepare_tokenizer(c, workdir, pictures)
   empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]

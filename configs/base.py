@@ -14,6 +14,7 @@ def get_config():
       dir='.cache/data',   # where sources are prepared; may be a gs:// address
       size=32,             # pixels, height and width
       pictures=60_000,     # of shapes: how many are drawn to train on
+      one=0.15,            # of shapes: share of them that show one object
       threads=2,           # that read and decode
       font='',             # of emoji: path of NotoColorEmoji.ttf; '' looks for it
   ))
@@ -81,7 +82,10 @@ def get_config():
       prompts=('a red circle', 'a blue square'),  # drawn every sample_every steps
       num=4,               # pictures a prompt
   ))
-  c.eval = ConfigDict(dict(num=128))  # prompts of each kind
+  c.eval = ConfigDict(dict(
+      num=128,             # prompts of each kind
+      kinds=('one object', 'two objects', 'unseen pairs'),
+  ))
   return c
 
 
@@ -91,7 +95,7 @@ POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.len
     train.log_every train.checkpoint_every train.sample_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
     diffusion.weight_cap diffusion.std'''.split()
-SHARES = '''diffusion.caption_dropout optim.decay_from optim.ema optim.b1
+SHARES = '''data.one diffusion.caption_dropout optim.decay_from optim.ema optim.b1
     optim.b2'''.split()
 
 

@@ -22,8 +22,8 @@ def read(path: str, size: int) -> np.ndarray:
       side = min(w, h)
       left, top = (w - side) // 2, (h - side) // 2
       box = (left, top, left + side, top + side)
-      return np.asarray(picture.convert('RGB').resize(
-          (size, size), Image.Resampling.LANCZOS, box=box))
+      return np.asarray(picture.convert('RGB').crop(box).resize(
+          (size, size), Image.Resampling.LANCZOS))
   except (Image.UnidentifiedImageError, SyntaxError, EOFError) as e:
     raise ValueError(f'{path} is not a picture that can be read: {e}') from e
 

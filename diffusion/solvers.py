@@ -97,7 +97,7 @@ def dpmpp_2m(schedule):
     w = jnp.where(jnp.isfinite(h), h / (2 * h_last), 0.0)  # first order at both ends
     ahead = x0 + w * (x0 - last)
     return transfer(x, ahead, schedule(t), schedule(s)), (x0, h)
-  return Solver(lambda x: (jnp.zeros_like(x), jnp.float32(jnp.inf)), step)
+  return Solver(lambda x: (jnp.zeros_like(x), jnp.full((), jnp.inf, x.dtype)), step)
 
 
 SOLVERS = {

@@ -5,10 +5,15 @@ os.environ['XLA_FLAGS'] = (os.environ.get('XLA_FLAGS', '')
                            + ' --xla_force_host_platform_device_count=8')
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
+import jax
 import pytest
 
 from configs import base
 from data import sources, tokenizers
+
+# Many tests compile the same small programs; so does the next run of the tests.
+jax.config.update('jax_compilation_cache_dir', '.cache/jax')
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 
 
 @pytest.fixture(scope='session')
@@ -21,8 +26,8 @@ def tiny(folder):
   c = base.get_config()
   c.data.update(dict(dir=folder, size=16, pictures=256))
   c.tokenizer.update(dict(vocab=300, length=16))
-  c.model.update(dict(width=8, mults=(1, 2), blocks=1, attention=(False, True),
-                      head_width=8, groups=4, patch=4, positions=True))
+  c.model.update(dict(width=8, mults=(1,), blocks=1, attention=(True,), head_width=8,
+                      groups=4, patch=4, positions=True))
   c.text.update(dict(width=16, depth=1, heads=2))
   c.train.update(dict(steps=8, batch=8, log_every=2, checkpoint_every=4))
   c.optim.update(dict(warmup=2))

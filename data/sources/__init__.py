@@ -19,10 +19,10 @@ def builder(c):
   """
   name = str(c.size)
   if c.source == 'shapes':
-    if c.pictures != shapes.ShapesConfig.train:
-      name += f'_{c.pictures}'
+    if (c.pictures, c.one) != (shapes.ShapesConfig.train, shapes.ShapesConfig.one):
+      name += f'_{c.pictures}_{c.one:g}'
     kind = shapes.Shapes
-    config = shapes.ShapesConfig(name=name, size=c.size, train=c.pictures)
+    config = shapes.ShapesConfig(name=name, size=c.size, train=c.pictures, one=c.one)
   elif c.source == 'emoji':
     kind = emoji.Emoji
     config = emoji.EmojiConfig(name=name, size=c.size, font=c.font)

@@ -153,7 +153,8 @@ def stamp(pen, shape: str, x: float, y: float, r: float, fill, canvas):
     if shape == 'ring':
       pen.ellipse((x - r / 2, y - r / 2, x + r / 2, y + r / 2), fill=canvas)
   else:
-    pen.polygon(outline(shape, x, y, r), fill=fill)
+    # Pillow fills the pixels of the rim too: half a pixel off brings the area right.
+    pen.polygon(outline(shape, x - 0.5, y - 0.5, r - 0.5), fill=fill)
 
 
 def draw(scene: Scene, rng, size: int = 32) -> np.ndarray:
@@ -172,12 +173,15 @@ def opacity(shape: str, x: float, y: float, r: float, size: int = 32) -> np.ndar
   return np.asarray(image.reduce(DRAWN // size), np.float32) / 255
 
 
-def example(split: str, index: int, size: int) -> dict:
-  """Picture `index` of a split: {'image': uint8 [size size 3], 'caption': str}."""
+def example(split: str, index: int, size: int, one: float = 0.15) -> dict:
+  """Picture `index` of a split: {'image': uint8 [size size 3], 'caption': str}.
+
+  one: share of the pictures of `train` that show one object.
+  """
   seed = (('train', 'test', 'test_pairs').index(split), index)
   rng = np.random.default_rng(seed)
   choices = SPLITS[split]
-  if split == 'train' and rng.random() < 0.15:
+  if split == 'train' and rng.random() < one:
     choices = ONE_OBJECT
   scene = choices[rng.integers(len(choices))]
   said = caption(scene)
@@ -198,6 +202,7 @@ SPLITS = {
 class ShapesConfig(tfds.core.BuilderConfig):
   size: int = 32         # pixels: a power of two up to 256
   train: int = 60_000    # pictures
+  one: float = 0.15      # share of the training pictures that show one object
   test: int = 1_024      # pictures, each of `test` and `test_pairs`
 
   def __post_init__(self):
@@ -229,7 +234,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
   def _generate_examples(self, split, n):
     for i in range(n):
-      item = example(split, i, self.builder_config.size)
+      item = example(split, i, self.builder_config.size, self.builder_config.one)
       png = io.BytesIO()
       Image.fromarray(item['image']).save(png, 'PNG', compress_level=1)
       png.seek(0)

@@ -1,0 +1,26 @@
+r"""Every emoji of the Noto Color Emoji font at 64 pixels, with its name.
+
+python train.py --config=configs/emoji.py --workdir=runs/emoji
+
+For one GPU, bfloat16. The test split holds combinations of a person, an activity and a
+skin tone that training never shows together, such as "woman astronaut: dark skin tone".
+"""
+from configs import base
+
+
+def get_config():
+  c = base.get_config()
+  c.data.update(dict(source='emoji', size=64, threads=8))
+  c.tokenizer.update(dict(vocab=4_096, length=24))
+  c.model.update(dict(
+      dtype='bfloat16', width=80, mults=(1, 2), blocks=2, attention=(False, True),
+      head_width=40, groups=16, patch=4, positions=True))
+  c.text.update(dict(width=192, depth=3, heads=6))
+  c.diffusion.update(dict(target='x0', weight='x0'))
+  c.optim.update(dict(name='muon', lr=1e-3, decay_from=0.5, ema=0.9995))
+  c.train.update(dict(steps=30_000, batch=256, log_every=100, checkpoint_every=2_000,
+                      sample_every=2_000))
+  c.sample.prompts = (
+      'woman astronaut: dark skin tone', 'red apple', 'cat with tears of joy', 'rocket',
+      'man cook: medium skin tone', 'flag: Japan')
+  return c

@@ -1,0 +1,141 @@
+"""What the modules promise: shapes, dtypes, identities, what they may and may not see."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import models
+from models import attention, layers, text, text_to_image, unet
+
+B, SIZE, L = 2, 8, 6
+UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(False, True), head_width=4,
+            groups=4, patch=2, positions=4)
+X = jax.random.normal(jax.random.key(0), (B, SIZE, SIZE, 3))
+T = jnp.array([0.2, 0.7])
+TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
+
+
+def net(dtype=jnp.float32):
+  return text_to_image.TextToImage(
+      text.TextEncoder(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
+
+
+@pytest.fixture(scope='module')
+def trained():
+  """Parameters moved off their start, where much is zero."""
+  params = jax.jit(net().init)(jax.random.key(1), X, T, TOKENS)['params']
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(2), len(leaves))
+  return jax.tree.unflatten(tree, [
+      p + 0.1 * jax.random.normal(k, p.shape) for k, p in zip(keys, leaves)])
+
+
+@jax.jit
+def apply(params, x=X, t=T, tokens=TOKENS):
+  return net().apply({'params': params}, x, t, tokens)
+
+
+def test_a_fresh_network_predicts_zero_of_the_right_shape():
+  out, params = jax.jit(net().init_with_output)(jax.random.key(1), X, T, TOKENS)
+  assert out.shape == X.shape and out.dtype == jnp.float32
+  np.testing.assert_array_equal(out, 0)
+  assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype('float32')}
+
+
+def test_every_parameter_has_a_gradient(trained):
+  grads = jax.jit(jax.grad(lambda p: jnp.square(apply(p)).sum()))(trained)
+  zero = [jax.tree_util.keystr(path) for path, g in
+          jax.tree_util.tree_leaves_with_path(grads) if not jnp.abs(g).max() > 0]
+  assert not zero
+
+
+def test_padding_is_not_seen(trained):
+  """Ids past a caption's end change nothing, whatever stands in their embedding."""
+  moved = jax.tree.map(jnp.copy, trained)
+  table = moved['text_encoder']['embed']['embedding']
+  moved['text_encoder']['embed']['embedding'] = table.at[0].add(100.0)
+  np.testing.assert_allclose(apply(moved), apply(trained), atol=1e-5)
+
+
+def test_pictures_and_captions_of_a_batch_do_not_mix(trained):
+  whole = apply(trained)
+  for i in range(B):
+    alone = apply(trained, X[i:i + 1], T[i:i + 1], TOKENS[i:i + 1])
+    np.testing.assert_allclose(alone[0], whole[i], atol=1e-5)
+
+
+def test_the_caption_and_the_time_matter(trained):
+  whole = apply(trained)
+  assert jnp.abs(apply(trained, tokens=TOKENS[::-1]) - whole).max() > 1e-3
+  assert jnp.abs(apply(trained, t=T[::-1]) - whole).max() > 1e-3
+  swapped = TOKENS.at[:, 1:3].set(TOKENS[:, 2:0:-1])  # the order of words too
+  assert jnp.abs(apply(trained, tokens=swapped) - whole).max() > 1e-4
+
+
+def test_bfloat16_stays_near_float32(trained):
+  half = jax.jit(net(jnp.bfloat16).apply)({'params': trained}, X, T, TOKENS)
+  whole = apply(trained)
+  assert half.dtype == jnp.float32
+  assert jnp.abs(half - whole).max() < 0.1 * jnp.abs(whole).max()
+
+
+def test_attention_is_a_softmax_over_what_is_seen():
+  q, k, v = (jax.random.normal(jax.random.key(i), (2, 5, 3, 4)) for i in range(3))
+  mask = jnp.array([[True] * 5, [True, True, False, False, True]])
+  got = attention.attend(q, k, v, mask)
+  for b in range(2):
+    for h in range(3):
+      logits = np.asarray(q[b, :, h] @ k[b, :, h].T) / 2.0
+      e = np.exp(logits) * np.asarray(mask[b])
+      np.testing.assert_allclose(
+          got[b, :, h], e / e.sum(-1, keepdims=True) @ np.asarray(v[b, :, h]), atol=1e-5)
+
+
+def test_norm_takes_out_mean_and_scale():
+  x = 5 + 3 * jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
+  tokens, _ = layers.Norm().init_with_output(jax.random.key(0), x)
+  np.testing.assert_allclose(tokens.mean(-1), 0, atol=1e-5)
+  np.testing.assert_allclose(tokens.std(-1), 1, atol=1e-3)
+  groups, _ = layers.Norm(2).init_with_output(jax.random.key(0), x)
+  groups = groups.reshape(2, 16, 2, 4)
+  np.testing.assert_allclose(groups.mean((1, 3)), 0, atol=1e-5)
+  np.testing.assert_allclose(groups.std((1, 3)), 1, atol=1e-3)
+
+
+def test_time_features_are_sinusoids_of_a_thousand_t():
+  """arXiv:1706.03762 section 3.5: rates from 1 down to 1 / 10,000."""
+  t = np.array([0.0, 0.3])
+  got = layers.time_features(jnp.asarray(t, jnp.float32), 8)
+  angles = 1000 * t[:, None] * 10_000.0 ** (-np.arange(4) / 4)
+  np.testing.assert_allclose(got, np.concatenate(
+      [np.cos(angles), np.sin(angles)], -1), atol=1e-4)
+
+
+def test_depth_to_space_undoes_space_to_depth():
+  deep = layers.space_to_depth(X, 4)
+  assert deep.shape == (B, 2, 2, 48)
+  np.testing.assert_array_equal(layers.depth_to_space(deep, 4), X)
+  np.testing.assert_array_equal(deep[0, 1, 0].reshape(4, 4, 3), X[0, 4:, :4])
+
+
+def test_upsample_repeats_each_pixel():
+  np.testing.assert_array_equal(
+      layers.upsample(X), np.asarray(X).repeat(2, 1).repeat(2, 2))
+
+
+BUILD = dict(vocab=300, length=16, size=16)
+
+
+@pytest.mark.parametrize('part, change, message', [
+    ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of \['unet'\]"),
+    ('model', {'dtype': 'float8'}, 'config.model.dtype'),
+    ('model', {'depth': 3}, r"has \['depth'\]; 'unet' takes only"),
+    ('model', {'head_width': 3}, 'config.model.head_width is 3, which does not divide'),
+    ('model', {'groups': 3}, 'config.model.groups is 3'),
+    ('text', {'heads': 3}, 'config.text.heads is 3'),
+])
+def test_a_wrong_config_is_refused_by_name(config, part, change, message):
+  parts = {'model': config.model.to_dict(), 'text': config.text.to_dict()}
+  parts[part] |= change
+  with pytest.raises(ValueError, match=message):
+    models.build(parts['model'], parts['text'], **BUILD)

@@ -1,0 +1,315 @@
+"""train.py, sample.py, evaluate.py and export.py, from the command line."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from conftest import tiny
+import scripts as forks
+
+TRAIN = ('train.py', '--config.train.steps=300', '--config.train.log_every=10',
+         '--config.train.checkpoint_every=20', '--config.train.sample_every=1000',
+         '--config.sample.prompts=("a red ring","a blue star")')
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('scripts')
+  c = tiny(str(folder / 'data')).to_dict()
+  (folder / 'tiny.py').write_text(
+      f'from ml_collections import ConfigDict\n\ndef get_config():\n'
+      f'  return ConfigDict({c!r})\n')
+  (folder / 'prompts.txt').write_text('a red ring\n\na blue star\n', encoding='utf-8')
+  return folder
+
+
+@pytest.fixture(scope='module')
+def scripts(root):
+  made = forks.Scripts(root)
+  yield made
+  made.close()
+
+
+@pytest.fixture(scope='module')
+def run(root, scripts):
+  """The workdir of a run that nothing disturbed."""
+  code, out, err = scripts.run(*train(root, 'whole'))
+  assert code == 0, err
+  return root / 'whole'
+
+
+def train(root, name):
+  return *TRAIN[:1], f'--config={root}/tiny.py', f'--workdir={root}/{name}', *TRAIN[1:]
+
+
+def logged(workdir):
+  """What a run logged, without what the clock says."""
+  lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
+  return [{k: v for k, v in x.items() if k != 'images_per_s'} for x in lines]
+
+
+def test_a_run_leaves_what_is_promised(run):
+  assert {p.name for p in run.iterdir()} >= {
+      'config.json', 'metrics.jsonl', 'checkpoints', 'samples', 'tensorboard',
+      'tokenizer.json'}
+  lines = logged(run)
+  assert [x['step'] for x in lines] == list(range(10, 301, 10))
+  assert {'loss', 'grad_norm', 'lr', 'skipped', 'loss_t0'} <= lines[0].keys()
+  assert np.mean([x['loss'] for x in lines[-5:]]) < 0.7 * lines[0]['loss']
+  assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'280', '300'}
+  assert (run / 'samples' / '300.png').exists()
+  assert any((run / 'tensorboard').iterdir())
+
+
+def test_killed_at_any_moment_a_run_goes_on_bitwise(root, run, scripts):
+  workdir = root / 'killed'
+  for after in (1, 90, 190):  # logged steps before the next kill
+    process = subprocess.Popen(
+        forks.command(train(root, 'killed')), cwd=forks.ROOT, env=forks.environment(),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    path = workdir / 'metrics.jsonl'
+    while process.poll() is None and not (
+        path.exists() and f'"step": {after // 10 * 10 + 10},' in path.read_text()):
+      time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+  code, out, err = scripts.run(*train(root, 'killed'))
+  assert code == 0, err
+  assert 'resumed at step' in out and 'resumed at step 0' not in out
+  assert logged(workdir) == logged(run)
+
+
+def test_asked_to_stop_a_run_saves_where_it_is(root, run, scripts):
+  process = subprocess.Popen(
+      forks.command(train(root, 'asked')), cwd=forks.ROOT, env=forks.environment(),
+      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+  for line in process.stdout:
+    if line.startswith('step 50/'):
+      process.send_signal(signal.SIGTERM)
+      break
+  rest = process.stdout.read()
+  assert process.wait() == 0 and 'as asked' in rest
+  last = logged(root / 'asked')[-1]['step']
+  assert 50 <= last < 300 and (root / 'asked' / 'checkpoints' / str(last)).exists()
+  assert scripts.run(*train(root, 'asked'))[0] == 0
+  assert logged(root / 'asked')[-1] == logged(run)[-1]
+
+
+def test_a_finished_run_says_so(run, root, scripts):
+  code, out, _ = scripts.run(*train(root, 'whole'))
+  assert code == 0 and 'is at step 300' in out
+
+
+def sample(scripts, run, *rest):
+  return scripts.run('sample.py', f'--workdir={run}', *rest)
+
+
+def test_one_picture_carries_its_settings(root, run, scripts):
+  out = root / 'one.png'
+  code, said, err = sample(scripts, run, '--prompt=a red ring', '--seed=5', f'--out={out}',
+                           '--solver=ddim', '--steps=2', '--guidance=1.5')
+  assert code == 0 and said.strip() == str(out), err
+  with Image.open(out) as picture:
+    assert picture.size == (16, 16)
+    assert picture.text['prompt'] == 'a red ring' and picture.text['seed'] == '5'
+    assert picture.text['solver'] == 'ddim' and picture.text['guidance'] == '1.5'
+
+
+def test_picture_i_of_a_prompt_is_the_same_in_any_batch_and_on_any_devices(
+    root, run, scripts):
+  flags = ('--prompt=a blue star', f'--prompts={root}/prompts.txt', '--num=3')
+  assert sample(scripts, run, *flags, f'--out={root}/all/')[0] == 0
+  names = [f'{i:04}.png' for i in range(9)]
+  assert sorted(p.name for p in (root / 'all').iterdir()) == names
+  assert sample(scripts, run, *flags, '--batch=2', f'--out={root}/by_two/')[0] == 0
+  eight = forks.Scripts(root / 'all', devices=8)
+  code, _, err = sample(eight, run, *flags, f'--out={root}/eight/')
+  eight.close()
+  assert code == 0, err
+  assert sample(scripts, run, '--prompt=a red ring', '--num=2',
+                f'--out={root}/alone/')[0] == 0
+  def read(folder, i):
+    return np.asarray(Image.open(root / folder / f'{i:04}.png')).astype(int)
+  for i in range(9):
+    for other in ('by_two', 'eight'):
+      assert np.abs(read('all', i) - read(other, i)).max() <= 1
+  for i in range(2):  # the second prompt's pictures, drawn without the others
+    assert np.abs(read('all', 3 + i) - read('alone', i)).max() <= 1
+  assert np.abs(read('all', 3) - read('all', 4)).max() > 1
+  with Image.open(root / 'all' / '0004.png') as picture:
+    assert picture.text['prompt'] == 'a red ring' and picture.text['picture'] == '1'
+
+
+def test_a_grid_and_a_film(root, run, scripts):
+  code, said, err = sample(
+      scripts, run, f'--prompts={root}/prompts.txt', '--num=3', '--negative=a blue star',
+      f'--out={root}/grid.png', f'--film={root}/way.gif')
+  assert code == 0 and said.split() == [f'{root}/grid.png', f'{root}/way.gif'], err
+  with Image.open(root / 'grid.png') as grid:
+    assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
+    assert grid.text['negative'] == 'a blue star'
+  with Image.open(root / 'way.gif') as film:
+    assert film.n_frames == 3
+
+
+def test_a_picture_dissolves_into_noise(root, run, scripts):
+  Image.new('RGB', (40, 30), (200, 30, 30)).save(root / 'red.png')
+  code, said, err = sample(scripts, run, f'--destroy={root}/red.png',
+                           f'--film={root}/gone.gif')
+  assert code == 0, err
+  with Image.open(root / 'gone.gif') as film:
+    first = np.asarray(film.convert('RGB')).astype(float)
+    film.seek(film.n_frames - 1)
+    last = np.asarray(film.convert('RGB')).astype(float)
+  assert np.abs(first - (200, 30, 30)).max() < 16
+  assert last.std() > 60
+
+
+def test_a_long_prompt_says_what_is_cut(root, run, scripts):
+  code, _, err = sample(scripts, run, f'--prompt={"red " * 50}', f'--out={root}/cut.png')
+  assert code == 0 and 'tokens are cut' in err
+
+
+def test_evaluates_and_exports(root, run, scripts):
+  code, out, err = scripts.run('evaluate.py', f'--workdir={run}', '--num=8',
+                               '--metrics=prompt_accuracy')
+  assert code == 0, err
+  report = json.loads((run / 'prompt_accuracy.json').read_text())
+  for kind in ('one object', 'two objects', 'unseen pairs'):
+    assert kind in out and report[kind]['n'] == 8
+    assert 0 <= report[kind]['low'] <= report[kind]['accuracy'] <= report[kind]['high']
+  small = root / 'small'
+  code, out, err = scripts.run('export.py', f'--workdir={run}', f'--out={small}',
+                               '--dtype=float32')
+  assert code == 0, err
+  assert {p.name for p in small.iterdir()} == {
+      'config.json', 'tokenizer.json', 'weights.safetensors'}
+  for workdir in (run, small):
+    assert sample(scripts, workdir, '--prompt=a red ring', '--num=4',
+                  f'--out={root}/{workdir.name}.png')[0] == 0
+  a, b = (np.asarray(Image.open(root / f'{w.name}.png')) for w in (run, small))
+  assert (a == b).all()
+
+
+def test_a_second_train_on_a_workdir_is_refused(root, scripts):
+  from training import checkpoint
+  (root / 'held').mkdir()
+  lock = checkpoint.lock(str(root / 'held'))
+  code, _, err = scripts.run(*train(root, 'held'))
+  lock.close()
+  assert code == 2 and 'is in use' in err and err.count('\n') == 1
+
+
+def test_a_run_is_resumed_only_as_it_was(root, run, scripts):
+  code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=16')
+  assert code == 2 and 'config.model.width' in err
+  code, out, err = scripts.run('train.py', f'--workdir={run}')  # its own config
+  assert code == 0 and 'is at step 300' in out, err
+
+
+def test_many_steps_that_are_not_finite_stop_the_run(root, scripts):
+  code, out, err = scripts.run(
+      *train(root, 'sick'), '--config.optim.lr=1e30', '--config.optim.clip=1e30',
+      '--config.optim.name=adamw', '--config.train.max_skipped=4')
+  assert code == 2 and 'not finite' in err and 'step' in err and err.count('\n') == 1
+
+
+BAD = {
+    'no config': ('train.py --workdir={root}/new', '--config=FILE is needed'),
+    'missing config': ('train.py --config=none.py --workdir={root}/new', 'none.py'),
+    'config without a function': ('train.py --config={root}/empty.py --workdir={root}/new',
+                                  'get_config'),
+    'config that does not parse': ('train.py --config={root}/broken.py '
+                                   '--workdir={root}/new', 'broken.py'),
+    'no workdir': ('train.py --config={root}/tiny.py', '--workdir=FOLDER is needed'),
+    'unknown key': ('{train} --config.train.stepz=3', "'steps'"),
+    'unknown group': ('{train} --config.trian.steps=3', "'train'"),
+    'key of the wrong type': ('{train} --config.train.steps=many', 'config.train.steps'),
+    'unknown flag': ('{train} --bogus=1', 'bogus'),
+    'a word that is no flag': ('{train} bogus', 'bogus'),
+    'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
+    'no size': ('{train} --config.data.size=0', 'config.data.size is 0'),
+    'unknown source': ('{train} --config.data.source=cats', "'cats', not one of"),
+    'unknown model': ('{train} --config.model.name=dit9', "'dit9', not one of"),
+    'unknown schedule': ('{train} --config.diffusion.schedule=x', "'x', not one of"),
+    'unknown target': ('{train} --config.diffusion.target=x', "'x', not one of"),
+    'unknown weight': ('{train} --config.diffusion.weight=x', "'x', not one of"),
+    'unknown times': ('{train} --config.diffusion.times=x', "'x', not one of"),
+    'unknown optimizer': ('{train} --config.optim.name=x', "'x', not one of"),
+    'unknown solver': ('{train} --config.sample.solver=x', "'x', not one of"),
+    'a mesh larger than the devices': ('{train} --config.mesh.data=4', '1 device'),
+    'a batch that parts do not divide': ('{train} --config.train.accumulate=3',
+                                         'config.train.accumulate, 3'),
+    'a size that levels do not divide': ('{train} --config.model.patch=3', 'multiples'),
+    'sample: no workdir': ('sample.py --prompt=x --out=x.png', '--workdir=FOLDER'),
+    'sample: missing workdir': ('sample.py --workdir={root}/none --prompt=x --out=x.png',
+                                'no such folder'),
+    'sample: no run': ('sample.py --workdir={root}/nothing --prompt=x --out=x.png',
+                       'holds no run'),
+    'sample: no prompt': ('{sample} --out=x.png', '--prompt='),
+    'sample: no out': ('{sample} --prompt=x', '--out=NAME.png'),
+    'sample: no folder': ('{sample} --prompt=x --out={root}/none/x.png', 'no folder'),
+    'sample: odd ending': ('{sample} --prompt=x --out={root}/x.jpg', 'NAME.png'),
+    'sample: odd film': ('{sample} --prompt=x --film={root}/x.mp4', '.gif'),
+    'sample: solver': ('{sample} --prompt=x --out=x.png --solver=rk9', "'rk9', not one"),
+    'sample: num': ('{sample} --prompt=x --out=x.png --num=0', 'num'),
+    'sample: steps': ('{sample} --prompt=x --out=x.png --steps=few', 'steps'),
+    'sample: missing prompts': ('{sample} --prompts={root}/none.txt --out=x.png',
+                                'none.txt'),
+    'sample: empty prompts': ('{sample} --prompts={root}/blank.txt --out=x.png',
+                              'has no prompt'),
+    'sample: prompts not UTF-8': ('{sample} --prompts={root}/latin.txt --out=x.png',
+                                  'not UTF-8'),
+    'sample: cut weights': ('sample.py --workdir={root}/cut --prompt=x --out=x.png',
+                            'not a whole safetensors file'),
+    'sample: cut checkpoint': ('sample.py --workdir={root}/torn --prompt=x --out=x.png',
+                               'no checkpoint in it can be read'),
+    'sample: destroy nothing': ('{sample} --destroy={root}/none.png --film={root}/x.gif',
+                                'none.png'),
+    'sample: destroy text': ('{sample} --destroy={root}/tiny.py --film={root}/x.gif',
+                             'not a picture'),
+    'evaluate: unknown metric': ('evaluate.py --workdir={run} --metrics=fid9',
+                                 "'fid9' is not one of"),
+    'evaluate: no run': ('evaluate.py --workdir={root}/nothing', 'holds no run'),
+    'export: no out': ('export.py --workdir={run}', '--out=FOLDER'),
+    'export: dtype': ('export.py --workdir={run} --out={root}/x --dtype=int4', 'dtype'),
+}
+
+
+@pytest.fixture(scope='module')
+def broken(root, run):
+  """Files and folders with something wrong."""
+  import shutil
+  (root / 'empty.py').write_text('')
+  (root / 'broken.py').write_text('def get_config(:\n')
+  (root / 'nothing').mkdir()
+  (root / 'blank.txt').write_text(' \n\n')
+  (root / 'latin.txt').write_bytes('a gr\xfcn star\n'.encode('latin-1'))
+  (root / 'cut').mkdir()
+  for name in ('config.json', 'tokenizer.json'):
+    shutil.copy(run / name, root / 'cut')
+  (root / 'cut' / 'weights.safetensors').write_bytes(b'\x10\0\0\0\0\0\0\0{"a":')
+  shutil.copytree(run, root / 'torn')
+  for path in (root / 'torn' / 'checkpoints').rglob('*'):
+    if path.is_file():
+      path.write_bytes(path.read_bytes()[:10])
+  return root
+
+
+@pytest.mark.parametrize('case', list(BAD))
+def test_a_mistake_is_one_line_and_exit_code_2(broken, run, scripts, case):
+  line, expected = BAD[case]
+  line = line.replace('{train}', f'train.py --config={broken}/tiny.py '
+                      f'--workdir={broken}/new').replace(
+      '{sample}', f'sample.py --workdir={run}').format(root=broken, run=run)
+  code, out, err = scripts.run(*line.split(' '))
+  assert code == 2 and expected in err, (code, out, err)
+  assert 'Traceback' not in err
+  notes = [x for x in err.splitlines() if 'is passed over' not in x]
+  assert len(notes) == 1 and notes[0].startswith(line.split('.py')[0]), err
+  assert not os.path.exists('x.png') and not (broken / 'x.gif').exists()

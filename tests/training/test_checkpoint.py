@@ -1,0 +1,121 @@
+"""What is saved comes back bit for bit, or not at all."""
+import itertools
+import pathlib
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from training import checkpoint, mesh as meshes, state as states
+
+
+def some_state(step, scale=1.0):
+  params = {'w': scale * jnp.arange(64.0).reshape(8, 8), 'b': jnp.ones(3, jnp.bfloat16)}
+  return states.TrainState(jnp.int32(step), params, jax.tree.map(lambda p: 2 * p, params),
+                           (jnp.float32(5), jax.tree.map(jnp.square, params)),
+                           jnp.zeros(2, jnp.int32))
+
+
+def numbers():
+  return iter(grain.MapDataset.range(1000).to_iter_dataset())
+
+
+def shapes(state, mesh):
+  whole = meshes.replicated(mesh)
+  placed = {'w': jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data')),
+            'b': whole}
+  def shape(x, sharding):
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
+  out = jax.tree.map(lambda x: shape(x, whole), state)
+  return out.replace(params=jax.tree.map(shape, state.params, placed))
+
+
+@pytest.fixture
+def saved(tmp_path):
+  """A workdir with steps 2 and 4, and the place in the data at each."""
+  held, data = checkpoint.Checkpoints(str(tmp_path), keep=2), numbers()
+  for step in (1, 2, 3, 4):
+    next(data)
+    if step % 2 == 0:
+      held.save(some_state(step, step), data)
+  held.close()
+  return tmp_path
+
+
+def restore(workdir, devices=1, said=None):
+  data = numbers()
+  say = [].append if said is None else said.append
+  state = some_state(0)
+  held = checkpoint.Checkpoints(str(workdir), keep=2, say=say)
+  got = held.restore(shapes(state, meshes.make(devices)), data)
+  return got, data
+
+
+@pytest.mark.parametrize('devices', [1, 8])
+def test_comes_back_bit_for_bit_on_any_devices(saved, devices):
+  got, data = restore(saved, devices)
+  jax.tree.map(np.testing.assert_array_equal, got, some_state(4, 4))
+  assert got.params['w'].addressable_shards[0].data.size == 64 // devices
+  assert next(data) == 4
+
+
+def payloads(step_folder, item):
+  """The files that hold the numbers of an item, largest first."""
+  files = [p for p in (step_folder / item).rglob('*') if p.is_file() and '/d/' in str(p)]
+  return sorted(files, key=lambda p: -p.stat().st_size)
+
+
+@pytest.mark.parametrize('damage', ['flip', 'cut', 'gone', 'empty'])
+def test_a_damaged_checkpoint_is_passed_over_and_said(saved, damage):
+  step = saved / 'checkpoints' / '4'
+  for path in itertools.chain(payloads(step, 'state'), payloads(step, 'ema')):
+    raw = bytearray(path.read_bytes())
+    if damage == 'flip':
+      raw[len(raw) // 2] ^= 4
+      path.write_bytes(raw)
+    elif damage == 'gone':
+      path.unlink()
+    else:
+      path.write_bytes(raw[:len(raw) // 2] if damage == 'cut' else b'')
+  said = []
+  got, data = restore(saved, said=said)
+  assert int(got.step) == 2 and next(data) == 2
+  assert any('checkpoint 4 cannot be read' in line for line in said)
+  np.testing.assert_array_equal(got.params['w'], some_state(2, 2).params['w'])
+
+
+def test_none_is_whole_none_comes_back(saved):
+  for path in (saved / 'checkpoints').rglob('*'):
+    if path.is_file():
+      path.write_bytes(b'')
+  assert restore(saved)[0] is None
+
+
+@pytest.mark.parametrize('dtype', [jnp.float32, jnp.bfloat16, jnp.int32])
+def test_every_flipped_bit_changes_the_checksum(dtype):
+  x = np.asarray(jnp.arange(12).astype(dtype)).reshape(3, 4)
+  right = checkpoint.sums_of({'x': jnp.asarray(x)})
+  raw = bytearray(x.tobytes())
+  for bit in range(8 * len(raw)):
+    raw[bit // 8] ^= 1 << bit % 8
+    flipped = np.frombuffer(bytes(raw), x.dtype).reshape(3, 4)
+    assert checkpoint.sums_of({'x': jnp.asarray(flipped)}) != right
+    raw[bit // 8] ^= 1 << bit % 8
+
+
+def test_the_average_alone_can_be_read(saved):
+  state = some_state(0)
+  step, ema = checkpoint.Checkpoints(str(saved)).restore_ema(
+      shapes(state, meshes.make(1)).ema)
+  assert step == 4
+  np.testing.assert_array_equal(ema['w'], some_state(4, 4).ema['w'])
+
+
+def test_a_workdir_is_held_by_one(tmp_path):
+  first = checkpoint.lock(str(tmp_path))
+  with pytest.raises(BlockingIOError):
+    checkpoint.lock(str(tmp_path))
+  first.close()
+  checkpoint.lock(str(tmp_path)).close()

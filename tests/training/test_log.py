@@ -1,0 +1,49 @@
+"""metrics.jsonl stays whole, and a resumed run writes no step twice."""
+import json
+
+import numpy as np
+
+from training import log as logs
+
+
+def lines(folder):
+  return [json.loads(line) for line in open(folder / 'metrics.jsonl', encoding='utf-8')]
+
+
+def test_a_resumed_run_drops_what_it_is_about_to_log_again(tmp_path, capsys):
+  log = logs.Log(str(tmp_path), 100)
+  for step in (10, 20, 30):
+    log.scalars(step, {'loss': 1.0 / step})
+  log.close()
+  with open(tmp_path / 'metrics.jsonl', 'a', encoding='utf-8') as f:
+    f.write('{"step": 40, "lo')  # killed while writing
+  log = logs.Log(str(tmp_path), 100, step=20)
+  log.scalars(30, {'loss': 0.5})
+  log.close()
+  assert [(x['step'], x['loss']) for x in lines(tmp_path)] == [
+      (10, 0.1), (20, 0.05), (30, 0.5)]
+
+
+def test_a_loss_that_is_not_finite_is_null(tmp_path):
+  log = logs.Log(str(tmp_path), 10)
+  log.scalars(1, {'loss': float('nan'), 'lr': 0.1})
+  log.progress(1, {'loss': None, 'images_per_s': 3.0})
+  assert lines(tmp_path) == [{'step': 1, 'loss': None, 'lr': 0.1}]
+
+
+def test_progress_has_a_rate_and_the_time_left(tmp_path, capsys, monkeypatch):
+  log = logs.Log(str(tmp_path), 100, step=20)
+  monkeypatch.setattr(log, 'seconds', lambda: 60.0)
+  log.progress(40, {'loss': 0.25, 'images_per_s': 99.6})
+  said = capsys.readouterr().out
+  assert 'step 40/100' in said and '100 images/s' in said and '1:00 gone, 3:00 left' in said
+
+
+def test_pictures_are_kept_by_step(tmp_path):
+  log = logs.Log(str(tmp_path), 10)
+  log.picture(5, np.zeros((4, 4, 3), np.uint8))
+  assert (tmp_path / 'samples' / '5.png').exists()
+
+
+def test_clock():
+  assert [logs.clock(s) for s in (5, 65, 3671)] == ['0:05', '1:05', '1:01:11']

@@ -1,0 +1,189 @@
+"""The training step: the same on any devices, in any parts, and safe from NaN."""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import sample
+from training import loss as losses, mesh as meshes, optim, state as states
+from training import step as steps
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope='module')
+def parts(config, tokenizer):
+  """(model, draw, loss, optimizer, rate) of the small config."""
+  model = sample.build_model(config, tokenizer)
+  empty = np.array([1] + [0] * (config.tokenizer.length - 1), np.int32)
+  draw, loss = losses.make(model, config.diffusion, empty)
+  return model, draw, loss, *optim.make(config.optim, config.train.steps)
+
+
+def batch_of(i, b=8, size=16, length=16):
+  rng = np.random.default_rng(i)
+  tokens = rng.integers(2, 290, (b, length)).astype(np.int32)
+  tokens[:, 0], tokens[:, 9:] = 1, 0
+  return {'image': rng.integers(0, 256, (b, size, size, 3), np.uint8), 'tokens': tokens}
+
+
+def fresh(parts, config, mesh=None):
+  """(state, shardings) before the first step."""
+  return states.create(lambda key: sample.init_params(parts[0], config, key), parts[3],
+                       mesh or meshes.make(1), KEY)
+
+
+def run(parts, config, mesh, n=4, accumulate=1, poison=()):
+  """Metrics of n steps and the last state."""
+  _, draw, loss, optimizer, rate = parts
+  state, shardings = fresh(parts, config, mesh)
+  made = steps.compiled(
+      steps.make(draw, loss, optimizer, rate, ema=0.9, accumulate=accumulate),
+      shardings, mesh)
+  out = []
+  for i in range(n):
+    if i in poison:
+      bad = state.params['backbone']['out']['bias'] * jnp.nan
+      state = state.replace(params=state.params | {
+          'backbone': state.params['backbone'] | {
+              'out': state.params['backbone']['out'] | {'bias': bad}}})
+    state, metrics = made(state, meshes.to_devices(batch_of(i), mesh), KEY)
+    out.append(metrics)
+  assert made._cache_size() == 1, 'the step was compiled again'
+  return jax.device_get(out), state
+
+
+@pytest.fixture(scope='module')
+def alone(parts, config):
+  return run(parts, config, meshes.make(1))
+
+
+@pytest.mark.parametrize('shape', [(8, 1, 1), (2, 2, 2)])
+def test_losses_agree_on_one_and_on_eight_devices(parts, config, alone, shape):
+  metrics, state = run(parts, config, meshes.make(*shape))
+  for a, b in zip(alone[0], metrics):
+    np.testing.assert_allclose(b['loss'], a['loss'], rtol=1e-5)
+    np.testing.assert_allclose(b['bins'], a['bins'], rtol=1e-4, atol=1e-5)
+  kernel = state.params['text_encoder']['attention_0']['q']['kernel']
+  shard = kernel.addressable_shards[0].data.size
+  assert shard == kernel.size // (shape[1] * shape[2])
+
+
+def test_losses_agree_with_a_literal_pmap(parts, config, alone):
+  """The same loss, gradients averaged by hand over eight devices."""
+  _, draw, loss, optimizer, _ = parts
+  params = jax.device_get(fresh(parts, config)[0].params)
+  opt_state = optimizer.init(params)
+
+  @functools.partial(jax.pmap, axis_name='i', in_axes=(None, None, 0, 0),
+                     out_axes=(0, None, None))
+  def step(params, opt_state, batch, drawn):
+    (value, _), grads = jax.value_and_grad(loss, has_aux=True)(params, batch, drawn)
+    value, grads = jax.lax.pmean((value, grads), 'i')
+    updates, opt_state = optimizer.update(grads, opt_state, params)
+    return value, optax.apply_updates(params, updates), opt_state
+
+  for i, expected in enumerate(alone[0]):
+    batch = batch_of(i)
+    drawn = draw(jax.random.fold_in(KEY, i), batch['image'].shape)
+    split = lambda x: x.reshape(8, -1, *x.shape[1:])
+    value, params, opt_state = step(
+        params, opt_state, jax.tree.map(split, batch), jax.tree.map(split, drawn))
+    np.testing.assert_allclose(value[0], expected['loss'], rtol=1e-5)
+
+
+@pytest.mark.parametrize('accumulate', [4])
+def test_accumulated_parts_give_the_whole_gradient(parts, config, alone, accumulate):
+  metrics, _ = run(parts, config, meshes.make(1), accumulate=accumulate)
+  for a, b in zip(alone[0], metrics):
+    np.testing.assert_allclose(b['loss'], a['loss'], rtol=1e-5)
+    np.testing.assert_allclose(b['grad_norm'], a['grad_norm'], rtol=1e-4)
+
+
+def test_a_step_that_is_not_finite_changes_only_the_counters(parts, config):
+  metrics, state = run(parts, config, meshes.make(1), n=4, poison=(2,))
+  assert [m['skipped'].tolist() for m in metrics] == [[0, 0], [0, 0], [1, 1], [2, 2]]
+  assert all(jnp.isfinite(p).all() for p in jax.tree.leaves(state.ema))
+  moments = [p for p in jax.tree.leaves(state.opt_state)]
+  assert all(jnp.isfinite(p).all() for p in moments) and int(state.step) == 4
+
+
+def test_skipping_ends_with_the_next_finite_step(parts, config):
+  _, draw, loss, optimizer, rate = parts
+  def sick(params, batch, drawn):
+    value, bins = loss(params, batch, drawn)
+    return jnp.where(batch['tokens'][0, 1] == 7, jnp.nan, value), bins
+  state, shardings = fresh(parts, config)
+  made = jax.jit(steps.make(draw, sick, optimizer, rate, ema=0.9))
+  rows = []
+  for first in (3, 7, 7, 3):
+    batch = batch_of(0)
+    batch['tokens'][0, 1] = first
+    new, metrics = made(state, batch, KEY)
+    same = jax.tree.all(jax.tree.map(
+        lambda a, b: (a == b).all(), new.params, state.params))
+    assert bool(same) == (first == 7)
+    rows.append(metrics['skipped'].tolist())
+    state = new
+  assert rows == [[0, 0], [1, 1], [2, 2], [2, 0]]
+
+
+def test_the_average_follows_its_formula(parts, config):
+  _, draw, loss, optimizer, rate = parts
+  state, _ = fresh(parts, config)
+  made = jax.jit(steps.make(draw, loss, optimizer, rate, ema=0.15))
+  expected = jax.device_get(state.params)
+  for i in range(3):
+    state, _ = made(state, batch_of(i), KEY)
+    decay = min(0.15, (1 + i) / (10 + i))
+    expected = jax.tree.map(
+        lambda e, p: decay * e + (1 - decay) * np.asarray(p), expected, state.params)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+               expected, state.ema)
+
+
+def test_the_state_is_donated(parts, config):
+  _, draw, loss, optimizer, rate = parts
+  state, shardings = fresh(parts, config)
+  made = steps.compiled(steps.make(draw, loss, optimizer, rate, ema=0.9), shardings,
+                        meshes.make(1))
+  made(state, meshes.to_devices(batch_of(0), meshes.make(1)), KEY)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+
+
+def test_nothing_large_is_a_constant_of_the_program(parts, config):
+  _, draw, loss, optimizer, rate = parts
+  state, _ = fresh(parts, config)
+  traced = jax.make_jaxpr(steps.make(draw, loss, optimizer, rate, ema=0.9))(
+      state, batch_of(0), KEY)
+  assert all(np.size(c) < 2048 for c in traced.consts)
+
+
+def test_captions_are_dropped_as_often_as_said(parts):
+  drawn = parts[1](KEY, (20_000, 1, 1, 3))
+  np.testing.assert_allclose(drawn['drop'].mean(), 0.1, atol=0.01)
+
+
+def test_a_dropped_caption_does_not_matter(parts, config):
+  _, draw, loss, *_ = parts
+  params = jax.tree.map(lambda p: p + 0.05, fresh(parts, config)[0].params)
+  loss = jax.jit(loss)
+  a, b = batch_of(0), batch_of(0)
+  b['tokens'] = batch_of(1)['tokens']
+  drawn = draw(KEY, a['image'].shape)
+  for drop, same in ((True, True), (False, False)):
+    drawn['drop'] = jnp.full(8, drop)
+    equal = jnp.abs(loss(params, a, drawn)[0] - loss(params, b, drawn)[0]) < 1e-6
+    assert bool(equal) == same
+
+
+def test_summary_is_the_mean_of_its_window():
+  def one(loss, bins):
+    return {'loss': np.float32(loss), 'grad_norm': np.float32(1), 'lr': np.float32(0.1),
+            'bins': np.array(bins, np.float32), 'skipped': np.array([0, 0])}
+  got = steps.summary([one(1, [2, 0, 0, 4, 1, 0, 0, 2]), one(3, [4, 0, 0, 0, 1, 0, 0, 0])])
+  assert got['loss'] == 2 and got['loss_t0'] == 3 and got['loss_t3'] == 2
+  assert 'loss_t1' not in got
