@@ -43,18 +43,25 @@ def run(main, define):
   define()
   try:
     read_flags()
-    logging.set_verbosity(logging.ERROR)  # the libraries' own chatter
+    logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
     jax.config.update('jax_compilation_cache_dir', COMPILED)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
     main(flags.FLAGS)
   except Mistake as e:
     fail(str(e))
-  except OSError as e:
-    if e.errno != errno.ENOSPC:
+  except Exception as e:
+    if not disk_full(e):
       raise
     fail(f'the disk is full: {one_line(e)}')
   except KeyboardInterrupt:
     sys.exit(130)
+
+
+def disk_full(e: BaseException | None) -> bool:
+  """Whether an error, or what caused it, is a full disk, as any library words it."""
+  return e is not None and (getattr(e, 'errno', None) == errno.ENOSPC
+                            or os.strerror(errno.ENOSPC) in str(e)
+                            or disk_full(e.__cause__ or e.__context__))
 
 
 def fail(line: str):
@@ -126,7 +133,7 @@ def workdir_config(workdir: str | None):
 
 
 def thaw(value):
-  """What JSON made of a config -> the config: objects to ConfigDict, lists to tuples."""
+  """What JSON made of a config -> the config: lists become tuples again."""
   if isinstance(value, dict):
     return ConfigDict({k: thaw(v) for k, v in value.items()})
   return tuple(map(thaw, value)) if isinstance(value, list) else value

@@ -3,7 +3,7 @@ r"""Scores a trained model.
 python evaluate.py --workdir=runs/shapes --metrics=prompt_accuracy --num=512
 
 Prompt accuracy: of the pictures drawn for prompts of each kind, the share that shows
-exactly what was asked, with a 95% interval, and the scorer's own share on true pictures.
+exactly what was asked, with a 95% interval, and the scorer's share on true pictures.
 """
 import json
 import os
@@ -15,6 +15,7 @@ import cli
 from data.sources import shapes
 from evaluation import prompt_accuracy
 import sample
+from training import mesh as meshes
 
 METRICS = ('prompt_accuracy',)
 WORLD = prompt_accuracy.World(
@@ -40,7 +41,8 @@ def scenes_of(kind: str, num: int, seed: int):
   """`num` scenes of a kind, in a random order, none twice before all came once."""
   pool = KINDS[kind]
   rng = np.random.default_rng(seed)
-  order = np.concatenate([rng.permutation(len(pool)) for _ in range(-(-num // len(pool)))])
+  rounds = -(-num // len(pool))
+  order = np.concatenate([rng.permutation(len(pool)) for _ in range(rounds)])
   return [pool[i] for i in order[:num]]
 
 
@@ -66,13 +68,13 @@ def measure(draw, kinds, *, num: int, seed: int, size: int) -> dict:
   return report
 
 
-def drawer(sampler, params, tokenizer, c, *, seed: int, scale: float):
+def drawer(sampler, params, mesh, tokenizer, c, *, seed: int, scale: float):
   """prompts -> pictures, each of its own noise."""
   def draw(prompts):
     rows = sample.tokens_of(tokenizer, prompts, c.tokenizer.length)
     empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
-    return sample.draw_all(sampler, params, rows, empty, np.arange(len(rows)), seed=seed,
-                           scale=scale, batch=c.sample.batch)
+    return sample.draw_all(sampler, params, mesh, rows, empty, np.arange(len(rows)),
+                           seed=seed, scale=scale, batch=c.sample.batch)
   return draw
 
 
@@ -101,14 +103,15 @@ def main(flag):
   for name in flag.metrics:
     if name not in METRICS:
       raise cli.Mistake(f'--metrics={name!r} is not one of {list(METRICS)}.')
-  c, tokenizer, model, params, source = sample.load(flag.workdir)
+  mesh = meshes.make()
+  c, tokenizer, model, params, source = sample.load(flag.workdir, mesh)
   check(c)
   scale = c.sample.guidance if flag.guidance is None else flag.guidance
   steps, solver = flag.steps or c.sample.steps, flag.solver or c.sample.solver
   with cli.mistakes():
     sampler = sample.make_sampler(
         model, c, solver=solver, steps=steps, guided=scale != 1)
-  draw = drawer(sampler, params, tokenizer, c, seed=flag.seed, scale=scale)
+  draw = drawer(sampler, params, mesh, tokenizer, c, seed=flag.seed, scale=scale)
   report = measure(draw, c.eval.kinds, num=flag.num, seed=flag.seed, size=c.data.size)
   print(f'{flag.workdir} ({source}), {solver}, {steps} steps, guidance {scale}')
   print(table(report))

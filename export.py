@@ -11,19 +11,19 @@ from absl import flags
 
 import cli
 import sample
-from training import weights
+from training import mesh as meshes, weights
 
 
 def define_flags():
   cli.define_workdir()
   flags.DEFINE_string('out', None, 'The folder to make.')
-  flags.DEFINE_enum('dtype', 'float16', sorted(weights.DTYPES), 'Of the stored weights.')
+  flags.DEFINE_enum('dtype', 'float16', sorted(weights.DTYPES), 'Of what is stored.')
 
 
 def main(flag):
   if not flag.out:
     raise cli.Mistake('--out=FOLDER is needed.')
-  c, _, _, params, source = sample.load(flag.workdir)
+  c, _, _, params, source = sample.load(flag.workdir, meshes.make())
   with cli.mistakes():
     os.makedirs(flag.out, exist_ok=True)
   if os.path.abspath(flag.out) == os.path.abspath(flag.workdir):

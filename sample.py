@@ -53,20 +53,21 @@ def init_params(model, c, key):
                     jnp.ones((1, c.tokenizer.length), jnp.int32))['params']
 
 
-def load(workdir: str):
+def load(workdir: str, mesh):
   """(config, tokenizer, model, averaged parameters, where they come from) of a run."""
   c = cli.workdir_config(workdir)
   with cli.mistakes():
     tokenizer = tokenizers.load(os.path.join(workdir, 'tokenizer.json'))
     model = build_model(c, tokenizer)
   shapes = jax.eval_shape(lambda key: init_params(model, c, key), jax.random.key(0))
+  whole = meshes.replicated(mesh)
   path = os.path.join(workdir, weights.FILE)
   if os.path.exists(path):
     with cli.mistakes():
-      return c, tokenizer, model, weights.load(path, shapes), weights.FILE
+      params = jax.device_put(weights.load(path, shapes), whole)
+    return c, tokenizer, model, params, weights.FILE
   if not os.path.isdir(os.path.join(workdir, 'checkpoints')):
     raise cli.Mistake(f'--workdir={workdir}: the run has no checkpoint yet.')
-  whole = meshes.replicated(meshes.make())
   shapes = jax.tree.map(
       lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole), shapes)
   found = checkpoint.Checkpoints(workdir, say=cli.note).restore_ema(shapes)
@@ -120,12 +121,13 @@ def to_uint8(x):
   return jnp.round(jnp.clip(x * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
 
 
-def draw_all(sampler, params, rows, negative, picture, *, seed: int, scale: float,
+def draw_all(sampler, params, mesh, rows, negative, picture, *, seed: int, scale: float,
              batch: int, film: bool = False):
-  """Draws a picture for each row of tokens, `batch` at a time, over all devices.
+  """Draws a picture for each row of tokens, `batch` at a time, over a mesh.
 
   Args:
     sampler: of make_sampler.
+    params: on the devices of the mesh.
     rows: int32[m l], a row of tokens for each picture.
     negative: int32[l].
     picture: int[m], the number of each picture among those of its prompt: with the
@@ -134,24 +136,23 @@ def draw_all(sampler, params, rows, negative, picture, *, seed: int, scale: floa
   Returns:
     uint8 [m h w 3]; with `film` also [steps m h w 3].
   """
-  mesh = meshes.make()
-  n = mesh.devices.size
+  n = meshes.shares(mesh)
   batch = math.ceil(min(batch, len(rows)) / n) * n
   make_keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
   parts, ways = [], []
   for i in range(0, len(rows), batch):
     at = np.minimum(np.arange(i, i + batch), len(rows) - 1)  # the last is filled up
-    tokens, numbers = meshes.to_devices((rows[at], np.asarray(picture)[at]), mesh)
+    tokens, numbers, against = meshes.spread(
+        (rows[at], np.asarray(picture)[at], np.tile(negative, (batch, 1))), mesh)
     keys = make_keys(jax.random.key(seed), numbers)
-    against = meshes.to_devices(np.tile(negative, (batch, 1)), mesh)
     out = sampler(params, tokens, against, keys, jnp.float32(scale))
     out, way = out if film else (out, None)
     parts.append(out)
     ways.append(way)
-  pictures = np.concatenate(jax.device_get(parts))[:len(rows)]
+  pictures = np.concatenate([meshes.gather(x) for x in parts])[:len(rows)]
   if not film:
     return pictures
-  return pictures, np.concatenate(jax.device_get(ways), 1)[:, :len(rows)]
+  return pictures, np.concatenate([meshes.gather(x) for x in ways], 1)[:, :len(rows)]
 
 
 def read_prompts(given: list[str], path: str | None) -> list[str]:
@@ -185,7 +186,18 @@ def tokens_of(tokenizer, prompts, length: int) -> np.ndarray:
   return np.stack(rows)
 
 
-def check_out(path: str | None, flag: str, ending: str):
+def check_out(path: str):
+  """Raises Mistake unless --out is a PNG to be, or a folder that is there or can be."""
+  if path.endswith('.png'):
+    check_file(path, 'out', '.png')
+  elif not path.endswith('/') and not os.path.isdir(path):
+    raise cli.Mistake(f'--out={path} is neither NAME.png nor a folder; one that is to '
+                      'be made ends in a slash.')
+  elif not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+    raise cli.Mistake(f'--out={path}: there is no folder around it.')
+
+
+def check_file(path: str, flag: str, ending: str):
   """Raises Mistake unless a file `path` can be written."""
   folder = os.path.dirname(path) or '.'
   if not path.endswith(ending):
@@ -195,10 +207,17 @@ def check_out(path: str | None, flag: str, ending: str):
 
 
 def write_pictures(out: str, pictures, prompts, num: int, notes: dict):
-  """Writes a PNG, a grid or a folder of them, with notes; prints the path."""
+  """Writes a picture, a grid or a folder of pictures, with notes; prints the path.
+
+  The grid of several prompts has a captioned row for each.
+  """
   if out.endswith('.png'):
-    picture = pictures[0] if len(pictures) == 1 else images.grid(
-        pictures, num if len(prompts) > 1 else math.ceil(math.sqrt(num)))
+    if len(pictures) == 1:
+      picture = pictures[0]
+    elif len(prompts) == 1:
+      picture = images.grid(pictures, math.ceil(math.sqrt(num)))
+    else:
+      picture = images.captioned(pictures, prompts, num)
     images.write_png(out, picture, notes | {'prompt': '\n'.join(prompts)})
   else:
     os.makedirs(out, exist_ok=True)
@@ -209,7 +228,7 @@ def write_pictures(out: str, pictures, prompts, num: int, notes: dict):
 
 
 def destroy(c, path: str, seed: int) -> np.ndarray:
-  """A film of a picture dissolving into noise by the run's schedule, uint8 [n h w 3]."""
+  """A picture dissolving into noise by the run's schedule, uint8 [FRAMES h w 3]."""
   with cli.mistakes():
     picture = images.read(path, c.data.size)
     noise = losses.choose(
@@ -230,10 +249,11 @@ def film_of(way: np.ndarray, columns: int) -> np.ndarray:
 
 
 def main(flag):
-  for name, ending in (('film', '.gif'),):
-    if getattr(flag, name):
-      check_out(getattr(flag, name), name, ending)
+  if flag.film:
+    check_file(flag.film, 'film', '.gif')
   if flag.destroy:
+    if flag.prompt or flag.prompts or flag.out:
+      raise cli.Mistake('--destroy=PICTURE takes no prompt and no --out, only --film.')
     if not flag.film:
       raise cli.Mistake('--destroy=PICTURE needs --film=NAME.gif to write.')
     frames = destroy(cli.workdir_config(flag.workdir), flag.destroy, flag.seed)
@@ -244,25 +264,24 @@ def main(flag):
   prompts = read_prompts(flag.prompt, flag.prompts)
   if not flag.out and not flag.film:
     raise cli.Mistake('--out=NAME.png is needed, or --out=FOLDER/.')
-  if flag.out and flag.out.endswith('.png'):
-    check_out(flag.out, 'out', '.png')
-  elif flag.out and not flag.out.endswith('/') and not os.path.isdir(flag.out):
-    raise cli.Mistake(f'--out={flag.out} is neither NAME.png nor a folder; a folder that '
-                      'is to be made ends in a slash.')
-  elif flag.out and not os.path.isdir(os.path.dirname(os.path.abspath(flag.out.rstrip('/')))):
-    raise cli.Mistake(f'--out={flag.out}: the folder around it does not exist.')
-  c, tokenizer, model, params, source = load(flag.workdir)
+  if flag.out:
+    check_out(flag.out)
+  mesh = meshes.make()
+  c, tokenizer, model, params, source = load(flag.workdir, mesh)
   steps = flag.steps or c.sample.steps
   solver = flag.solver or c.sample.solver
   scale = c.sample.guidance if flag.guidance is None else flag.guidance
+  if flag.negative and scale == 1:
+    raise cli.Mistake('--negative has no effect at --guidance=1; give more than 1.')
   with cli.mistakes():
     sampler = make_sampler(model, c, solver=solver, steps=steps, guided=scale != 1,
                            film=bool(flag.film))
   rows = tokens_of(tokenizer, prompts, c.tokenizer.length).repeat(flag.num, 0)
   negative = tokens_of(tokenizer, [flag.negative], c.tokenizer.length)[0]
-  drawn = draw_all(sampler, params, rows, negative,
+  drawn = draw_all(sampler, params, mesh, rows, negative,
                    np.tile(np.arange(flag.num), len(prompts)), seed=flag.seed,
-                   scale=scale, batch=flag.batch or c.sample.batch, film=bool(flag.film))
+                   scale=scale, batch=flag.batch or c.sample.batch,
+                   film=bool(flag.film))
   pictures, way = drawn if flag.film else (drawn, None)
   if flag.out:
     write_pictures(flag.out, pictures, prompts, flag.num, {

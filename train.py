@@ -3,7 +3,7 @@ r"""Trains a model on captioned pictures.
 python train.py --config=configs/shapes.py --workdir=runs/shapes
 
 A workdir that holds a run is resumed, exactly. On many hosts, run the same command on
-each with --distributed, and a workdir that all of them see.
+each with --distributed, and a workdir and config.data.dir that all of them see.
 """
 import os
 import signal
@@ -33,6 +33,10 @@ def define_flags():
   config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
   cli.define_workdir()
   flags.DEFINE_bool('distributed', False, 'One of many hosts: jax.distributed.')
+  flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of many hosts, '
+                      'where jax cannot find out, with --processes and --process.')
+  flags.DEFINE_integer('processes', None, 'How many there are.', lower_bound=1)
+  flags.DEFINE_integer('process', None, 'Which of them this is.', lower_bound=0)
 
 
 def settle_config(c, workdir: str):
@@ -90,9 +94,10 @@ def wait_for_all(name: str):
 
 
 def prepare_tokenizer(c, workdir: str, pictures):
-  """The workdir's tokenizer, trained on the captions if there is none yet."""
+  """The tokenizer of the run in the workdir; of a new run, trained on its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
-  if not os.path.exists(path) and jax.process_index() == 0:
+  started = os.path.exists(os.path.join(workdir, 'config.json'))
+  if jax.process_index() == 0 and not started:
     trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
     cli.write_text(path, trained.to_str())
   wait_for_all('tokenizer')
@@ -118,8 +123,8 @@ class Stop:
 class Previews:
   """Sample grids and prompt accuracy of the averaged weights, during training."""
 
-  def __init__(self, c, model, tokenizer, log):
-    self.c, self.tokenizer, self.log = c, tokenizer, log
+  def __init__(self, c, model, tokenizer, mesh):
+    self.c, self.tokenizer, self.mesh = c, tokenizer, mesh
     with cli.mistakes():
       self.sampler = sample.make_sampler(
           model, c, solver=c.sample.solver, steps=c.sample.steps,
@@ -130,21 +135,21 @@ class Previews:
     rows = sample.tokens_of(self.tokenizer, c.prompts, self.c.tokenizer.length)
     empty = sample.tokens_of(self.tokenizer, [''], self.c.tokenizer.length)[0]
     pictures = sample.draw_all(
-        self.sampler, params, rows.repeat(c.num, 0), empty,
+        self.sampler, params, self.mesh, rows.repeat(c.num, 0), empty,
         np.tile(np.arange(c.num), len(rows)), seed=self.c.seed, scale=c.guidance,
         batch=c.batch)
     return images.captioned(pictures, list(c.prompts), c.num)
 
   def accuracy(self, params):
-    draw = evaluate.drawer(self.sampler, params, self.tokenizer, self.c,
+    draw = evaluate.drawer(self.sampler, params, self.mesh, self.tokenizer, self.c,
                            seed=self.c.seed, scale=self.c.sample.guidance)
-    return evaluate.measure(
-        draw, self.c.eval.kinds, num=self.c.eval.num, seed=self.c.seed, size=self.c.data.size)
+    return evaluate.measure(draw, self.c.eval.kinds, num=self.c.eval.num,
+                            seed=self.c.seed, size=self.c.data.size)
 
 
 def main(flag):
   if flag.distributed:
-    jax.distributed.initialize()
+    jax.distributed.initialize(flag.coordinator, flag.processes, flag.process)
   workdir = flag.workdir
   held = open_workdir(workdir) if jax.process_index() == 0 else None
   c = settle_config(flag.config, workdir)
@@ -161,6 +166,7 @@ def main(flag):
   with cli.mistakes():
     model = sample.build_model(c, tokenizer)
     draw, loss = losses.make(model, c.diffusion, empty)
+  previews = Previews(c, model, tokenizer, mesh)
   if jax.process_index() == 0:
     cli.write_text(os.path.join(workdir, 'config.json'), c.to_json(indent=2) + '\n')
 
@@ -171,7 +177,8 @@ def main(flag):
       jax.random.fold_in(root, 0))
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
-      process=jax.process_index(), processes=jax.process_count(), threads=c.data.threads)
+      process=jax.process_index(), processes=jax.process_count(),
+      threads=c.data.threads)
   saved = checkpoint.Checkpoints(workdir, keep=c.train.keep)
   if saved.steps():
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
@@ -181,9 +188,9 @@ def main(flag):
       raise cli.Mistake(f'--workdir={workdir}: no checkpoint in it can be read.')
   first = int(state.step)
   if first >= c.train.steps:
-    return print(f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
-  log = logs.Log(workdir, c.train.steps, first)
-  previews = Previews(c, model, tokenizer, log)
+    return print(
+        f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
+  log = logs.Log(workdir, c.train.steps, first, writes=jax.process_index() == 0)
   count = sum(x.size for x in jax.tree.leaves(state.params))
   log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
           f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
@@ -204,7 +211,8 @@ def main(flag):
       window = jax.device_get(window)  # the only place where the host waits
       values = steps.summary(window)
       now = time.monotonic()
-      values['images_per_s'] = len(window) * c.train.batch / (now - since)
+      values |= {'images_per_s': len(window) * c.train.batch / (now - since),
+                 'seconds': log.seconds()}
       log.scalars(step, values)
       log.progress(step, values)
       if (row := max(int(m['skipped'][1]) for m in window)) >= c.train.max_skipped:
@@ -218,8 +226,8 @@ def main(flag):
       log.picture(step, previews.grid(state.ema))
     if due(c.train.eval_every):
       report = previews.accuracy(state.ema)
-      log.scalars(step, {f'accuracy/{k.replace(" ", "_")}': v['accuracy']
-                         for k, v in report.items()})
+      log.scalars(step, {'seconds': log.seconds()} | {
+          f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
       log.say(evaluate.table(report))
     log.paused += time.monotonic() - pause
     since += time.monotonic() - pause

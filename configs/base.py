@@ -89,9 +89,9 @@ def get_config():
   return c
 
 
-POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length model.width
-    model.blocks model.head_width model.patch model.groups text.width text.depth
-    text.heads optim.lr optim.clip train.steps train.batch train.accumulate
+POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length
+    model.width model.blocks model.head_width model.patch model.groups text.width
+    text.depth text.heads optim.lr optim.clip train.steps train.batch train.accumulate
     train.log_every train.checkpoint_every train.sample_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
     diffusion.weight_cap diffusion.std'''.split()

@@ -59,7 +59,7 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
 
 
 def write_png(path: str, picture: np.ndarray, notes: dict):
-  """Writes uint8 [h w 3] with `notes` (str -> str) as text chunks, whole or not at all."""
+  """Writes uint8 [h w 3], whole or not at all, with `notes` as text chunks."""
   info = PngImagePlugin.PngInfo()
   for key, value in notes.items():
     info.add_itxt(key, value)

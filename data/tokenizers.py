@@ -1,6 +1,6 @@
 """Captions to token ids: byte-level BPE trained on the captions themselves.
 
-All 256 bytes are tokens, so every Unicode string has an encoding and nothing is unknown.
+All 256 bytes are tokens, so every Unicode string has an encoding, without unknowns.
 """
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -8,8 +8,8 @@ def guided(denoise, context, null, scale):
 
   Args:
     denoise: (x [b h w c], t f32[], context) -> x0.
-    context, null: trees of arrays [b ...]: what to draw, and what to move away from (the
-      empty prompt, or a negative one).
+    context, null: trees of arrays [b ...]: what to draw, and what to move away from
+      (the empty prompt, or a negative one).
     scale: 1 follows the prompt alone; more exaggerates what the prompt changes.
 
   Returns:

@@ -8,8 +8,8 @@ def min_snr(alpha, sigma, gamma=5.0):
   return jnp.minimum(jnp.square(alpha / sigma), gamma)
 
 
-# Names of weights of |x0 - x0'|^2. That of a target ('x0', 'eps', 'v', 'flow') makes the
-# loss the plain mean square of that target, whatever the network predicts.
+# Names of weights of |x0 - x0'|^2. That of a target ('x0', 'eps', 'v', 'flow') makes
+# the loss the plain mean square of that target, whatever the network predicts.
 WEIGHTS = {'min_snr': min_snr} | {
     kind: (lambda alpha, sigma, kind=kind: process.x0_weight(kind, alpha, sigma))
     for kind in process.ROWS}

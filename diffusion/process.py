@@ -9,7 +9,7 @@ ROWS = {  # (alpha, sigma) -> (a, b)
     'x0': lambda alpha, sigma: (1.0, 0.0),
     'eps': lambda alpha, sigma: (0.0, 1.0),     # arXiv:2006.11239
     'v': lambda alpha, sigma: (-sigma, alpha),  # arXiv:2202.00512, with its sign turned
-    'flow': lambda alpha, sigma: (-1.0, 1.0),   # arXiv:2210.02747, d x_t / d t of `flow`
+    'flow': lambda alpha, sigma: (-1.0, 1.0),   # arXiv:2210.02747, the slope of `flow`
 }
 
 

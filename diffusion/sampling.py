@@ -24,7 +24,9 @@ def denoiser(predict, schedule, kind: str):
 
 def initial_noise(keys, shape):
   """x_T f32[b h w c]; picture i depends on its own key alone. shape: (h, w, c)."""
-  return jax.vmap(lambda key: jax.random.normal(jax.random.fold_in(key, 0), shape))(keys)
+  def one(key):
+    return jax.random.normal(jax.random.fold_in(key, 0), shape)
+  return jax.vmap(one)(keys)
 
 
 def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False):

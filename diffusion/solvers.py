@@ -1,9 +1,9 @@
 """Solvers: from noise towards the picture, one step at a time.
 
 A solver is a pair of pure functions: `init(x) -> state` and
-`step(denoise, x, state, t, s, keys) -> (x, state)`, which moves x [b h w c] from time t
-to the earlier time s (f32[]); `denoise(x, t)` is the expected picture x0, `keys` [b] one
-key a picture. None evaluates `denoise` at s = 0.
+`step(denoise, x, state, t, s, keys) -> (x, state)`, which moves x [b h w c] from time
+t to the earlier time s (f32[]); `denoise(x, t)` is the expected picture x0, `keys` [b]
+has one key a picture. None evaluates `denoise` at s = 0.
 """
 from typing import Any, NamedTuple
 from collections.abc import Callable

@@ -1,8 +1,9 @@
 """Eight simulated devices, and the small things that many tests share."""
 import os
 
-os.environ['XLA_FLAGS'] = (os.environ.get('XLA_FLAGS', '')
-                           + ' --xla_force_host_platform_device_count=8')
+# Programs of tests run for a moment: compile them fast rather than well.
+FAST = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+os.environ['XLA_FLAGS'] = f'{FAST} --xla_force_host_platform_device_count=8'
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
 import jax
@@ -30,7 +31,7 @@ def tiny(folder):
                       groups=4, patch=4, positions=True))
   c.text.update(dict(width=16, depth=1, heads=2))
   c.train.update(dict(steps=8, batch=8, log_every=2, checkpoint_every=4))
-  c.optim.update(dict(warmup=2))
+  c.optim.update(dict(warmup=2, lr=5e-3))
   c.sample.update(dict(steps=3, batch=8, num=2))
   return c
 

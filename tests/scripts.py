@@ -8,6 +8,8 @@ import pathlib
 import subprocess
 import sys
 
+from conftest import FAST
+
 ROOT = pathlib.Path(__file__).parent.parent
 SERVER = r"""
 import json, os, sys
@@ -36,7 +38,7 @@ for line in sys.stdin:
 
 def environment(devices=1):
   return os.environ | {
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}',
+      'XLA_FLAGS': f'{FAST} --xla_force_host_platform_device_count={devices}',
       'JAX_PLATFORMS': 'cpu'}
 
 

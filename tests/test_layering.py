@@ -34,7 +34,7 @@ def test_a_room_imports_only_what_it_may(path):
 def test_data_and_configs_leave_the_devices_alone():
   for path in FILES:
     if path.relative_to(ROOT).parts[0] in ('data', 'configs'):
-      assert not imported(path) & {'jax', 'flax', 'optax', 'orbax', 'torch', 'tensorflow'}
+      assert not imported(path) & {'jax', 'flax', 'optax', 'orbax', 'tensorflow'}
 
 
 def test_every_folder_of_code_is_a_room():

@@ -50,7 +50,8 @@ def train(root, name):
 def logged(workdir):
   """What a run logged, without what the clock says."""
   lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
-  return [{k: v for k, v in x.items() if k != 'images_per_s'} for x in lines]
+  return [{k: v for k, v in x.items() if k not in ('images_per_s', 'seconds')}
+          for x in lines]
 
 
 def test_a_run_leaves_what_is_promised(run):
@@ -60,7 +61,8 @@ def test_a_run_leaves_what_is_promised(run):
   lines = logged(run)
   assert [x['step'] for x in lines] == list(range(10, 301, 10))
   assert {'loss', 'grad_norm', 'lr', 'skipped', 'loss_t0'} <= lines[0].keys()
-  assert np.mean([x['loss'] for x in lines[-5:]]) < 0.7 * lines[0]['loss']
+  losses = [x['loss'] for x in lines]
+  assert np.mean(losses[-5:]) < 0.8 * losses[0]
   assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'280', '300'}
   assert (run / 'samples' / '300.png').exists()
   assert any((run / 'tensorboard').iterdir())
@@ -111,8 +113,9 @@ def sample(scripts, run, *rest):
 
 def test_one_picture_carries_its_settings(root, run, scripts):
   out = root / 'one.png'
-  code, said, err = sample(scripts, run, '--prompt=a red ring', '--seed=5', f'--out={out}',
-                           '--solver=ddim', '--steps=2', '--guidance=1.5')
+  code, said, err = sample(
+      scripts, run, '--prompt=a red ring', '--seed=5', f'--out={out}', '--solver=ddim',
+      '--steps=2', '--guidance=1.5')
   assert code == 0 and said.strip() == str(out), err
   with Image.open(out) as picture:
     assert picture.size == (16, 16)
@@ -147,11 +150,12 @@ def test_picture_i_of_a_prompt_is_the_same_in_any_batch_and_on_any_devices(
 
 def test_a_grid_and_a_film(root, run, scripts):
   code, said, err = sample(
-      scripts, run, f'--prompts={root}/prompts.txt', '--num=3', '--negative=a blue star',
-      f'--out={root}/grid.png', f'--film={root}/way.gif')
+      scripts, run, f'--prompts={root}/prompts.txt', '--num=3',
+      '--negative=a blue star', f'--out={root}/grid.png', f'--film={root}/way.gif')
   assert code == 0 and said.split() == [f'{root}/grid.png', f'{root}/way.gif'], err
   with Image.open(root / 'grid.png') as grid:
-    assert grid.size == (3 * 18 + 2, 2 * 18 + 2)
+    zoom = 96 // 16  # rows of three pictures, each under its caption
+    assert grid.size == (3 * (16 * zoom + 4) + 4, 2 * (22 + 16 * zoom + 8))
     assert grid.text['negative'] == 'a blue star'
   with Image.open(root / 'way.gif') as film:
     assert film.n_frames == 3
@@ -171,7 +175,8 @@ def test_a_picture_dissolves_into_noise(root, run, scripts):
 
 
 def test_a_long_prompt_says_what_is_cut(root, run, scripts):
-  code, _, err = sample(scripts, run, f'--prompt={"red " * 50}', f'--out={root}/cut.png')
+  code, _, err = sample(
+      scripts, run, f'--prompt={"red " * 50}', f'--out={root}/cut.png')
   assert code == 0 and 'tokens are cut' in err
 
 
@@ -222,14 +227,15 @@ def test_many_steps_that_are_not_finite_stop_the_run(root, scripts):
 BAD = {
     'no config': ('train.py --workdir={root}/new', '--config=FILE is needed'),
     'missing config': ('train.py --config=none.py --workdir={root}/new', 'none.py'),
-    'config without a function': ('train.py --config={root}/empty.py --workdir={root}/new',
-                                  'get_config'),
+    'config without a function': (
+        'train.py --config={root}/empty.py --workdir={root}/new', 'get_config'),
     'config that does not parse': ('train.py --config={root}/broken.py '
                                    '--workdir={root}/new', 'broken.py'),
     'no workdir': ('train.py --config={root}/tiny.py', '--workdir=FOLDER is needed'),
     'unknown key': ('{train} --config.train.stepz=3', "'steps'"),
     'unknown group': ('{train} --config.trian.steps=3', "'train'"),
-    'key of the wrong type': ('{train} --config.train.steps=many', 'config.train.steps'),
+    'key of the wrong type': ('{train} --config.train.steps=many',
+                              'config.train.steps'),
     'unknown flag': ('{train} --bogus=1', 'bogus'),
     'a word that is no flag': ('{train} bogus', 'bogus'),
     'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
@@ -247,8 +253,8 @@ BAD = {
                                          'config.train.accumulate, 3'),
     'a size that levels do not divide': ('{train} --config.model.patch=3', 'multiples'),
     'sample: no workdir': ('sample.py --prompt=x --out=x.png', '--workdir=FOLDER'),
-    'sample: missing workdir': ('sample.py --workdir={root}/none --prompt=x --out=x.png',
-                                'no such folder'),
+    'sample: missing workdir': (
+        'sample.py --workdir={root}/none --prompt=x --out=x.png', 'no such folder'),
     'sample: no run': ('sample.py --workdir={root}/nothing --prompt=x --out=x.png',
                        'holds no run'),
     'sample: no prompt': ('{sample} --out=x.png', '--prompt='),
@@ -256,7 +262,8 @@ BAD = {
     'sample: no folder': ('{sample} --prompt=x --out={root}/none/x.png', 'no folder'),
     'sample: odd ending': ('{sample} --prompt=x --out={root}/x.jpg', 'NAME.png'),
     'sample: odd film': ('{sample} --prompt=x --film={root}/x.mp4', '.gif'),
-    'sample: solver': ('{sample} --prompt=x --out=x.png --solver=rk9', "'rk9', not one"),
+    'sample: solver': ('{sample} --prompt=x --out=x.png --solver=rk9',
+                       "'rk9', not one"),
     'sample: num': ('{sample} --prompt=x --out=x.png --num=0', 'num'),
     'sample: steps': ('{sample} --prompt=x --out=x.png --steps=few', 'steps'),
     'sample: missing prompts': ('{sample} --prompts={root}/none.txt --out=x.png',
@@ -269,8 +276,12 @@ BAD = {
                             'not a whole safetensors file'),
     'sample: cut checkpoint': ('sample.py --workdir={root}/torn --prompt=x --out=x.png',
                                'no checkpoint in it can be read'),
-    'sample: destroy nothing': ('{sample} --destroy={root}/none.png --film={root}/x.gif',
-                                'none.png'),
+    'sample: a negative prompt that does nothing': (
+        '{sample} --prompt=x --out=x.png --guidance=1 --negative=y', '--negative has'),
+    'sample: destroy and draw': ('{sample} --destroy=x --prompt=x --film={root}/x.gif',
+                                 'takes no prompt'),
+    'sample: destroy nothing': (
+        '{sample} --destroy={root}/none.png --film={root}/x.gif', 'none.png'),
     'sample: destroy text': ('{sample} --destroy={root}/tiny.py --film={root}/x.gif',
                              'not a picture'),
     'evaluate: unknown metric': ('evaluate.py --workdir={run} --metrics=fid9',

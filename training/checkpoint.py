@@ -1,7 +1,7 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data` (the
-loader's position) and `sums` (a checksum a leaf).
+checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data`
+(the loader's position) and `sums` (a checksum a leaf).
 """
 import fcntl
 import os
@@ -33,7 +33,8 @@ def checksums(tree):
   single flipped bit always changes it.
   """
   def one(x):
-    bits = jax.lax.bitcast_convert_type(x, UNSIGNED[x.dtype.itemsize]).astype(jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(x, UNSIGNED[x.dtype.itemsize])
+    bits = bits.astype(jnp.uint32)
     place = jnp.zeros(x.shape, jnp.uint32)
     for i, size in enumerate(x.shape):
       place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(

@@ -21,11 +21,17 @@ class Log:
   """Writes a run's progress into its workdir.
 
   Opening it on a run that is resumed at `step` drops what was logged after that step,
-  which is about to be logged again.
+  which is about to be logged again. With writes=False, as on all processes but the
+  first, it only keeps the time.
   """
 
-  def __init__(self, workdir: str, steps: int, step: int = 0):
-    self.steps = steps
+  def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True):
+    self.steps, self.writes = steps, writes
+    self.first, self.start = step, time.monotonic()
+    self.mark = step, 0.0  # step and seconds from which the rate is taken
+    self.paused = 0.0  # seconds, for what is not training
+    if not writes:
+      return
     self.path = os.path.join(workdir, 'metrics.jsonl')
     self.samples = os.path.join(workdir, 'samples')
     os.makedirs(self.samples, exist_ok=True)
@@ -38,15 +44,15 @@ class Log:
       os.replace(self.path + '.new', self.path)
     self.board = SummaryWriter(
         os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
-    self.first, self.start = step, time.monotonic()
-    self.paused = 0.0  # seconds, for what is not training
 
   def seconds(self) -> float:
     """Spent on training since the log was opened."""
     return time.monotonic() - self.start - self.paused
 
   def scalars(self, step: int, values: dict):
-    """Appends one object to metrics.jsonl, whole or not at all, and to TensorBoard."""
+    """Appends one object to metrics.jsonl, and to TensorBoard."""
+    if not self.writes:
+      return
     values = {k: None if isinstance(v, float) and not math.isfinite(v) else v
               for k, v in values.items()}
     with open(self.path, 'a', encoding='utf-8') as f:
@@ -57,26 +63,35 @@ class Log:
 
   def picture(self, step: int, grid: np.ndarray):
     """Writes samples/<step>.png and shows it in TensorBoard. grid: uint8 [h w 3]."""
+    if not self.writes:
+      return
     path = os.path.join(self.samples, f'{step}.png')
     Image.fromarray(grid).save(path)
     self.board.add_image('samples', grid, step, dataformats='HWC')
+    self.say(path)
 
   def progress(self, step: int, values: dict):
     """One line: rewritten on a terminal, printed in a file."""
-    rate = (step - self.first) / max(self.seconds(), 1e-9)
-    left = clock((self.steps - step) / max(rate, 1e-9))
+    step_0, gone_0 = self.mark  # after the first line, which waited for a compiler
+    rate = (step - step_0) / max(self.seconds() - gone_0, 1e-9)
+    if step_0 == self.first:
+      self.mark = step, self.seconds()
+    left = clock((self.steps - step) / rate)
     loss = 'nan' if values['loss'] is None else f'{values["loss"]:.4f}'
     text = (f'step {step}/{self.steps}  loss {loss}  '
             f'{values["images_per_s"]:.0f} images/s  {clock(self.seconds())} gone, '
             f'{left} left')
-    if sys.stdout.isatty() and step < self.steps:
+    if self.writes and sys.stdout.isatty() and step < self.steps:
       print(f'\r\033[K{text}', end='', flush=True)
     else:
       self.say(text)
 
   def say(self, text: str):
     """A line of its own, also where a line of progress stands."""
+    if not self.writes:
+      return
     print(('\r\033[K' if sys.stdout.isatty() else '') + text, flush=True)
 
   def close(self):
-    self.board.close()
+    if self.writes:
+      self.board.close()

@@ -6,13 +6,14 @@ state are spread over fsdp and, by the rules below, over tensor.
 import math
 
 import jax
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import numpy as np
 
 from training import rules
 
 AXES = ('data', 'fsdp', 'tensor')
-# Regex over parameter names -> the dimension that is split over `tensor`, or -1 for none.
+# Regex over parameter names -> the dimension that is split over `tensor`, -1 for none.
 TENSOR = (
     (r'.*/(q|k|v)/kernel', 1),                   # [width heads head]: by heads
     (r'.*attention.*/(self|cross)/out/kernel', 0),  # [heads head width]
@@ -43,13 +44,18 @@ def make(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None):
   return jax.sharding.Mesh(used, AXES, axis_types=(AxisType.Auto,) * 3)
 
 
+def shares(mesh) -> int:
+  """Into how many parts a batch is split."""
+  return mesh.shape['data'] * mesh.shape['fsdp']
+
+
 def check_batch(mesh, batch: int, accumulate: int = 1):
   """Raises ValueError where the devices do not divide a part of a batch."""
-  shares = mesh.shape['data'] * mesh.shape['fsdp']
-  if batch % (accumulate * shares):
+  n = shares(mesh)
+  if batch % (accumulate * n):
     raise ValueError(
-        f'config.train.batch is {batch}; it must be a multiple of {accumulate * shares} '
-        f'(config.train.accumulate {accumulate} times {shares} data and fsdp devices).')
+        f'config.train.batch is {batch}; it must be a multiple of {accumulate * n} '
+        f'(config.train.accumulate {accumulate} times {n} data and fsdp devices).')
 
 
 def batch_sharding(mesh):
@@ -63,8 +69,8 @@ def replicated(mesh):
 def shardings(mesh, params):
   """A sharding for each parameter (arrays or shapes).
 
-  The rule's dimension goes to `tensor`, the largest other one to `fsdp`, each only where
-  the axis divides it; what is small enough to be a bias stays whole.
+  The rule's dimension goes to `tensor`, the largest other one to `fsdp`, each only
+  where the axis divides it; what is small enough to be a bias stays whole.
   """
   def place(leaf, dimension):
     spec = [None] * leaf.ndim
@@ -83,3 +89,17 @@ def to_devices(batch, mesh):
   sharding = batch_sharding(mesh)
   return jax.tree.map(
       lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+
+
+def spread(batch, mesh):
+  """Arrays that every process has whole -> global ones, split over the devices."""
+  sharding = batch_sharding(mesh)
+  return jax.tree.map(lambda x: jax.make_array_from_callback(
+      x.shape, sharding, lambda index: x[index]), batch)
+
+
+def gather(x):
+  """A global array -> the whole of it on the host of every process."""
+  if jax.process_count() == 1:
+    return jax.device_get(x)
+  return multihost_utils.process_allgather(x, tiled=True)

@@ -31,8 +31,8 @@ def learning_rate(lr: float, steps: int, warmup: int, decay: str, decay_from: fl
 def matrix_of(name: str, p):
   """How Muon flattens a kernel to inputs x outputs; None for what Adam takes.
 
-  Adam takes what is no kernel, and the kernels that see only the condition: they are the
-  widest, so that Newton-Schulz on them would cost as much as on all the others.
+  Adam takes what is no kernel, and the kernels that see only the condition: they are
+  the widest, and Newton-Schulz on them would cost as much as on all the others.
   """
   if p.ndim < 2 or not name.endswith('kernel') or re.search('modulation|time_', name):
     return None

@@ -24,7 +24,7 @@ def make(draw, loss, optimizer, rate, *, ema: float, accumulate: int = 1):
     """Of the mean over the batch, in `accumulate` parts."""
     if accumulate == 1:
       return grad_of(params, batch, drawn)
-    def split(x):  # [b ...] -> [accumulate b/accumulate ...], each part from all devices
+    def split(x):  # [b ...] -> [accumulate b/accumulate ...], parts of all devices
       return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
     parts = jax.tree.map(split, (batch, drawn))
     def add(total, part):

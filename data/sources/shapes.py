@@ -207,8 +207,8 @@ class ShapesConfig(tfds.core.BuilderConfig):
 
   def __post_init__(self):
     if self.size < 8 or DRAWN % self.size:
-      raise ValueError(f'config.data.size is {self.size}; shapes are drawn at 8, 16, 32, '
-                       '64, 128 or 256 pixels.')
+      raise ValueError(f'config.data.size is {self.size}; shapes are drawn at 8, 16, '
+                       '32, 64, 128 or 256 pixels.')
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):

@@ -3,8 +3,8 @@ import pytest
 
 from data import tokenizers
 
-STRINGS = ['a red circle', 'Ünïcödé', '东京 – ночь', '👩🏿‍🚀 astronaut', '\x00\t\n', 'a' * 400,
-           '<pad><start>', '   ', '\ud7ff\ue000\U0010ffff']
+STRINGS = ['a red circle', 'Ünïcödé', '东京 – ночь', '👩🏿‍🚀 astronaut',
+           '\x00\t\n', 'a' * 400, '<pad><start>', '   ', '\ud7ff\ue000\U0010ffff']
 
 
 @pytest.fixture(scope='module')

@@ -18,8 +18,8 @@ def loss(kind, weight, error):
     del t
     x0 = X0 + error
     return process.target(kind, x0, process.to_eps(x0, x_t, ALPHA, SIGMA), ALPHA, SIGMA)
-  return objective.loss(predict, schedule.cosine, kind, objective.WEIGHTS[weight], X0, T,
-                        EPS)
+  return objective.loss(
+      predict, schedule.cosine, kind, objective.WEIGHTS[weight], X0, T, EPS)
 
 
 @pytest.mark.parametrize('kind', list(process.ROWS))

@@ -1,6 +1,5 @@
 """What is saved comes back bit for bit, or not at all."""
 import itertools
-import pathlib
 
 import grain
 import jax
@@ -13,8 +12,9 @@ from training import checkpoint, mesh as meshes, state as states
 
 def some_state(step, scale=1.0):
   params = {'w': scale * jnp.arange(64.0).reshape(8, 8), 'b': jnp.ones(3, jnp.bfloat16)}
-  return states.TrainState(jnp.int32(step), params, jax.tree.map(lambda p: 2 * p, params),
-                           (jnp.float32(5), jax.tree.map(jnp.square, params)),
+  ema = jax.tree.map(lambda p: 2 * p, params)
+  moments = jnp.float32(5), jax.tree.map(jnp.square, params)
+  return states.TrainState(jnp.int32(step), params, ema, moments,
                            jnp.zeros(2, jnp.int32))
 
 
@@ -63,7 +63,7 @@ def test_comes_back_bit_for_bit_on_any_devices(saved, devices):
 
 def payloads(step_folder, item):
   """The files that hold the numbers of an item, largest first."""
-  files = [p for p in (step_folder / item).rglob('*') if p.is_file() and '/d/' in str(p)]
+  files = [p for p in (step_folder / item).rglob('d/*') if p.is_file()]
   return sorted(files, key=lambda p: -p.stat().st_size)
 
 

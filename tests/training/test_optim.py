@@ -21,7 +21,8 @@ def config(**changes):
 
 def gradients(i):
   rng = np.random.default_rng(i)
-  return jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), PARAMS)
+  return jax.tree.map(
+      lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), PARAMS)
 
 
 def test_adamw_is_optax_adamw_with_decay_on_the_kernels_alone():
