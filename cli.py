@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sys
+import time
 
 # Set before jax starts its devices: XLA's notes are not the user's business.
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
@@ -15,6 +16,7 @@ import jax
 from ml_collections import ConfigDict
 
 from configs import base
+from training.log import clock
 
 COMPILED = os.path.join(os.path.dirname(os.path.abspath(__file__)), '.cache', 'jax')
 
@@ -50,9 +52,11 @@ def run(main, define):
   except Mistake as e:
     fail(str(e))
   except Exception as e:
-    if not disk_full(e):
-      raise
-    fail(f'the disk is full: {one_line(e)}')
+    if disk_full(e):
+      fail(f'the disk is full: {one_line(e)}')
+    if isinstance(e, OSError) and e.filename:
+      fail(one_line(e))
+    raise
   except KeyboardInterrupt:
     sys.exit(130)
 
@@ -77,25 +81,37 @@ def note(line: str):
 
 def read_flags():
   """Parses the command line. Raises Mistake for anything wrong with it."""
+  if '--help' in sys.argv:
+    print(sys.modules['__main__'].__doc__, flags.FLAGS.main_module_help(), sep='\n')
+    sys.exit(0)
   try:
     rest = flags.FLAGS(sys.argv)[1:]
-  except (AttributeError, KeyError):
-    raise Mistake(unknown_key(sys.argv)) from None
+    if 'config' in flags.FLAGS:
+      flags.FLAGS.config  # noqa: B018  a file that could not be read raises here
+  except (AttributeError, KeyError) as e:
+    raise Mistake(unknown_key(sys.argv)
+                  or f'{config_flag()}: {type(e).__name__}: {one_line(e)}') from e
   except Exception as e:  # a config file is Python: it can fail in any way
     text = one_line(e)
-    if isinstance(e, flags.UnrecognizedFlagError) and '--config' not in ' '.join(
-        a.split('=')[0] for a in sys.argv) and 'config.' in text:
+    if isinstance(e, flags.UnrecognizedFlagError) and "'config." in text:
       text = 'keys of a config need --config=FILE before them.'
-    if 'No such file' in text:
-      path = next(a for a in sys.argv if a.startswith('--config=')).partition('=')[2]
-      text = f'--config={path}: there is no such file.'
+    elif 'failure to load' in text and 'No such file' in text:
+      text = f'{config_flag()}: there is no such file.'
+    elif not isinstance(e, flags.Error):
+      text = f'{config_flag()}: {type(e).__name__}: {text}'
     raise Mistake(text) from e
   if rest:
     raise Mistake(f'{rest[0]!r} is not a flag; flags are written --name=value.')
 
 
-def unknown_key(argv) -> str:
-  """Names the first --config.key of a command line that no config has."""
+def config_flag() -> str:
+  """The --config=FILE of the command line, for a message."""
+  words = [w for w in sys.argv if w.partition('=')[0] == '--config']
+  return words[0] if words and '=' in words[0] else '--config'
+
+
+def unknown_key(argv) -> str | None:
+  """Names the first --config.key of a command line that no config has, if any."""
   for word in argv:
     if not word.startswith('--config.'):
       continue
@@ -107,12 +123,7 @@ def unknown_key(argv) -> str:
         return (f'{at} has no key {name!r}; ' + (f'did you mean {near[0]!r}? ' if near
                 else '') + f'It has {there}.')
       at, node = f'{at}.{name}', node[name]
-  path = next((a for a in argv if a.startswith('--config=')), '--config')
-  return f'{path}: the file has no function get_config(), or that failed.'
-
-
-def define_workdir():
-  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  return None
 
 
 def workdir_config(workdir: str | None):
@@ -127,9 +138,11 @@ def workdir_config(workdir: str | None):
                   'train.py makes one.')
   try:
     with open(path, encoding='utf-8') as f:
-      return thaw(json.load(f))
+      config = thaw(json.load(f))
+    base.check(config)
   except ValueError as e:
     raise Mistake(f'{path} is not a config: {one_line(e)}') from e
+  return config
 
 
 def thaw(value):
@@ -144,8 +157,38 @@ def plain(value):
   return json.loads(value.to_json())
 
 
+@contextlib.contextmanager
+def whole(path: str):
+  """Yields another name to write to; what is there becomes `path`, if all went well."""
+  try:
+    yield path + '.new'
+    os.replace(path + '.new', path)
+  finally:
+    with contextlib.suppress(FileNotFoundError):
+      os.remove(path + '.new')
+
+
 def write_text(path: str, text: str):
   """Writes a file whole or not at all."""
-  with open(path + '.new', 'w', encoding='utf-8') as f:
+  with whole(path) as new, open(new, 'w', encoding='utf-8') as f:
     f.write(text)
-  os.replace(path + '.new', path)
+
+
+class Progress:
+  """A line on stderr about long work: rewritten on a terminal, printed now and then."""
+
+  def __init__(self, total: int, what: str):
+    self.total, self.what, self.start = total, what, time.monotonic()
+    self.said = self.start
+
+  def __call__(self, done: int):
+    now, last = time.monotonic(), done >= self.total
+    terminal = sys.stderr.isatty()
+    if not terminal and now - self.said < 10:
+      return
+    rate = done / max(now - self.start, 1e-9)
+    text = (f'{done}/{self.total} {self.what}, {rate:.1f} a second, '
+            f'{clock((self.total - done) / rate)} left')
+    print(f'\r\033[K{text}' if terminal else text, file=sys.stderr,
+          end='\n' if last or not terminal else '', flush=True)
+    self.said = now

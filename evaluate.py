@@ -28,10 +28,10 @@ KINDS = {  # of prompts, and the scenes that they are drawn from
 
 
 def define_flags():
-  cli.define_workdir()
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_list('metrics', ['prompt_accuracy'], f'Of {list(METRICS)}.')
   flags.DEFINE_integer('num', 512, 'Pictures of each kind.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Of the noise and the choice.', lower_bound=0)
+  flags.DEFINE_integer('seed', 0, 'Of the noise and the choice.', 0, 2**32 - 1)
   flags.DEFINE_integer('steps', None, 'Of the solver; default: config.', lower_bound=1)
   flags.DEFINE_float('guidance', None, '1 is the prompt alone; default: config.')
   flags.DEFINE_string('solver', None, 'Default: config.')

@@ -15,7 +15,7 @@ from training import mesh as meshes, weights
 
 
 def define_flags():
-  cli.define_workdir()
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_string('out', None, 'The folder to make.')
   flags.DEFINE_enum('dtype', 'float16', sorted(weights.DTYPES), 'Of what is stored.')
 
@@ -23,15 +23,16 @@ def define_flags():
 def main(flag):
   if not flag.out:
     raise cli.Mistake('--out=FOLDER is needed.')
+  if os.path.exists(os.path.join(flag.out, 'checkpoints')):
+    raise cli.Mistake(f'--out={flag.out} is the workdir of a run; give another folder.')
   c, _, _, params, source = sample.load(flag.workdir, meshes.make())
   with cli.mistakes():
     os.makedirs(flag.out, exist_ok=True)
-  if os.path.abspath(flag.out) == os.path.abspath(flag.workdir):
-    raise cli.Mistake('--out is the --workdir itself; give another folder.')
   cli.write_text(os.path.join(flag.out, 'config.json'), c.to_json(indent=2) + '\n')
   shutil.copy(os.path.join(flag.workdir, 'tokenizer.json'), flag.out)
   path = os.path.join(flag.out, weights.FILE)
-  weights.save(path, params, flag.dtype, {'source': source})
+  with cli.whole(path) as new:
+    weights.save(new, params, flag.dtype, {'source': source})
   print(f'{path}: {os.path.getsize(path) / 1e6:.1f} MB')
 
 

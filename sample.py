@@ -22,16 +22,17 @@ from data import images, tokenizers
 from diffusion import guidance, process, sampling, schedule, solvers
 from training import checkpoint, loss as losses, mesh as meshes, weights
 
-FRAMES = 36  # of a film, besides a rest at its end
+FRAMES = 36        # of a film
+INIT, NOISE = 2**32 - 1, 2**32 - 2  # folded into the seed; training steps are below
 
 
 def define_flags():
-  cli.define_workdir()
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
   flags.DEFINE_string('negative', '', 'What to move away from.')
   flags.DEFINE_integer('num', 1, 'Pictures a prompt.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Of the noise.', lower_bound=0)
+  flags.DEFINE_integer('seed', 0, 'Of the noise.', 0, 2**32 - 1)
   flags.DEFINE_integer('steps', None, 'Of the solver; default: config.', lower_bound=1)
   flags.DEFINE_float('guidance', None, '1 is the prompt alone; default: config.')
   flags.DEFINE_string('solver', None, f'One of {sorted(solvers.SOLVERS)}.')
@@ -41,16 +42,21 @@ def define_flags():
   flags.DEFINE_string('destroy', None, 'A picture, to be dissolved in --film.')
 
 
-def build_model(c, tokenizer):
-  return models.build(c.model, c.text, vocab=tokenizer.get_vocab_size(),
-                      length=c.tokenizer.length, size=c.data.size)
+def build_model(c, vocab: int):
+  return models.build(c.model, c.text, vocab=vocab, length=c.tokenizer.length,
+                      size=c.data.size)
 
 
 def init_params(model, c, key):
-  """Fresh parameters; under jax.eval_shape, their shapes. Slow unless traced."""
+  """Fresh parameters. Slow unless it is compiled."""
   size = c.data.size
   return model.init(key, jnp.zeros((1, size, size, 3)), jnp.zeros(1),
                     jnp.ones((1, c.tokenizer.length), jnp.int32))['params']
+
+
+def shapes_of(model, c):
+  """Shapes of the parameters, without making them."""
+  return jax.eval_shape(lambda key: init_params(model, c, key), jax.random.key(0))
 
 
 def load(workdir: str, mesh):
@@ -58,8 +64,8 @@ def load(workdir: str, mesh):
   c = cli.workdir_config(workdir)
   with cli.mistakes():
     tokenizer = tokenizers.load(os.path.join(workdir, 'tokenizer.json'))
-    model = build_model(c, tokenizer)
-  shapes = jax.eval_shape(lambda key: init_params(model, c, key), jax.random.key(0))
+    model = build_model(c, tokenizer.get_vocab_size())
+  shapes = shapes_of(model, c)
   whole = meshes.replicated(mesh)
   path = os.path.join(workdir, weights.FILE)
   if os.path.exists(path):
@@ -102,7 +108,7 @@ def make_sampler(model, c, *, solver: str, steps: int, guided: bool = True,
     if guided:
       denoise = guidance.guided(denoise, context, encode(negative), scale)
     else:
-      denoise = functools.partial(with_context, denoise, context)
+      denoise = lambda x, t, alone=denoise: alone(x, t, context)
     if c.sample.clip:
       denoise = guidance.clipped(denoise, c.sample.clip)
     x_T = sampling.initial_noise(keys, (size, size, 3))
@@ -110,10 +116,6 @@ def make_sampler(model, c, *, solver: str, steps: int, guided: bool = True,
     return jax.tree.map(to_uint8, x)
 
   return jax.jit(draw)
-
-
-def with_context(denoise, context, x, t):
-  return denoise(x, t, context)
 
 
 def to_uint8(x):
@@ -139,20 +141,23 @@ def draw_all(sampler, params, mesh, rows, negative, picture, *, seed: int, scale
   n = meshes.shares(mesh)
   batch = math.ceil(min(batch, len(rows)) / n) * n
   make_keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
-  parts, ways = [], []
+  root = jax.random.fold_in(jax.random.key(seed), NOISE)
+  parts, ways, progress = [], [], cli.Progress(len(rows), 'pictures')
   for i in range(0, len(rows), batch):
     at = np.minimum(np.arange(i, i + batch), len(rows) - 1)  # the last is filled up
     tokens, numbers, against = meshes.spread(
         (rows[at], np.asarray(picture)[at], np.tile(negative, (batch, 1))), mesh)
-    keys = make_keys(jax.random.key(seed), numbers)
+    keys = make_keys(root, numbers)
     out = sampler(params, tokens, against, keys, jnp.float32(scale))
     out, way = out if film else (out, None)
-    parts.append(out)
-    ways.append(way)
-  pictures = np.concatenate([meshes.gather(x) for x in parts])[:len(rows)]
+    parts.append(meshes.gather(out))
+    ways.append(meshes.gather(way) if film else None)
+    if len(rows) > batch:
+      progress(min(i + batch, len(rows)))
+  pictures = np.concatenate(parts)[:len(rows)]
   if not film:
     return pictures
-  return pictures, np.concatenate([meshes.gather(x) for x in ways], 1)[:, :len(rows)]
+  return pictures, np.concatenate(ways, 1)[:, :len(rows)]
 
 
 def read_prompts(given: list[str], path: str | None) -> list[str]:
@@ -161,7 +166,7 @@ def read_prompts(given: list[str], path: str | None) -> list[str]:
   if path:
     with cli.mistakes():
       try:
-        with open(path, encoding='utf-8') as f:
+        with open(path, encoding='utf-8-sig') as f:
           lines = [line.strip() for line in f]
       except UnicodeDecodeError as e:
         raise ValueError(f'--prompts={path} is not UTF-8 text: {e}') from e
@@ -178,6 +183,10 @@ def tokens_of(tokenizer, prompts, length: int) -> np.ndarray:
   """int32[p l]; says of each prompt that is too long how much of it is cut."""
   rows = []
   for prompt in prompts:
+    try:
+      prompt.encode()
+    except UnicodeEncodeError as e:
+      raise cli.Mistake(f'the prompt {prompt!r} is not UTF-8 text.') from e
     row, cut = tokenizers.encode(tokenizer, prompt, length)
     if cut:
       cli.note(f'the prompt "{prompt[:40]}..." is too long: its last {cut} tokens are '
@@ -218,12 +227,14 @@ def write_pictures(out: str, pictures, prompts, num: int, notes: dict):
       picture = images.grid(pictures, math.ceil(math.sqrt(num)))
     else:
       picture = images.captioned(pictures, prompts, num)
-    images.write_png(out, picture, notes | {'prompt': '\n'.join(prompts)})
+    with cli.whole(out) as new:
+      images.write_png(new, picture, notes | {'prompt': '\n'.join(prompts)})
   else:
     os.makedirs(out, exist_ok=True)
     for i, picture in enumerate(pictures):
-      images.write_png(os.path.join(out, f'{i:04}.png'), picture, notes | {
-          'prompt': prompts[i // num], 'picture': str(i % num)})
+      with cli.whole(os.path.join(out, f'{i:04}.png')) as new:
+        images.write_png(new, picture, notes | {
+            'prompt': prompts[i // num], 'picture': str(i % num)})
   print(out)
 
 
@@ -243,9 +254,15 @@ def destroy(c, path: str, seed: int) -> np.ndarray:
 def film_of(way: np.ndarray, columns: int) -> np.ndarray:
   """[steps m h w 3] -> about FRAMES grids, the last of them the picture."""
   at = np.unique(np.linspace(0, len(way) - 1, FRAMES).round().astype(int))
-  frames = np.stack([images.grid(way[i], columns) for i in at])
+  return np.stack([images.grid(way[i], columns) for i in at])
+
+
+def write_film(path: str, frames: np.ndarray):
+  """Writes uint8 [n h w 3], small ones enlarged; prints the path."""
   zoom = max(1, 192 // frames.shape[1])
-  return frames.repeat(zoom, 1).repeat(zoom, 2)
+  with cli.whole(path) as new:
+    images.write_gif(new, frames.repeat(zoom, 1).repeat(zoom, 2))
+  print(path)
 
 
 def main(flag):
@@ -256,10 +273,8 @@ def main(flag):
       raise cli.Mistake('--destroy=PICTURE takes no prompt and no --out, only --film.')
     if not flag.film:
       raise cli.Mistake('--destroy=PICTURE needs --film=NAME.gif to write.')
-    frames = destroy(cli.workdir_config(flag.workdir), flag.destroy, flag.seed)
-    zoom = max(1, 192 // frames.shape[1])
-    images.write_gif(flag.film, frames.repeat(zoom, 1).repeat(zoom, 2))
-    return print(flag.film)
+    c = cli.workdir_config(flag.workdir)
+    return write_film(flag.film, destroy(c, flag.destroy, flag.seed))
 
   prompts = read_prompts(flag.prompt, flag.prompts)
   if not flag.out and not flag.film:
@@ -289,8 +304,7 @@ def main(flag):
         'guidance': str(scale), 'negative': flag.negative,
         'weights': f'{os.path.basename(os.path.abspath(flag.workdir))}, {source}'})
   if flag.film:
-    images.write_gif(flag.film, film_of(way, math.ceil(math.sqrt(len(pictures)))))
-    print(flag.film)
+    write_film(flag.film, film_of(way, math.ceil(math.sqrt(len(pictures)))))
 
 
 if __name__ == '__main__':

@@ -7,11 +7,11 @@ each with --distributed, and a workdir and config.data.dir that all of them see.
 """
 import os
 import signal
-import threading
 import time
 
 from absl import flags
 import jax
+from jax.experimental import multihost_utils
 from ml_collections import config_flags
 import numpy as np
 
@@ -21,7 +21,7 @@ from data import images, loader, sources, tokenizers
 import evaluate
 import sample
 from training import checkpoint, log as logs, loss as losses, mesh as meshes, optim
-from training import state as states, step as steps
+from training import state as states, step as steps, weights
 
 FREE = (  # keys that a resumed run may change
     'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.sample_every',
@@ -31,7 +31,7 @@ FREE = (  # keys that a resumed run may change
 
 def define_flags():
   config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
-  cli.define_workdir()
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_bool('distributed', False, 'One of many hosts: jax.distributed.')
   flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of many hosts, '
                       'where jax cannot find out, with --processes and --process.')
@@ -39,10 +39,19 @@ def define_flags():
   flags.DEFINE_integer('process', None, 'Which of them this is.', lower_bound=0)
 
 
+def started(workdir: str) -> bool:
+  """Whether a workdir holds a run that has a checkpoint."""
+  folder = os.path.join(workdir, 'checkpoints')
+  return os.path.isdir(folder) and any(name.isdigit() for name in os.listdir(folder))
+
+
 def settle_config(c, workdir: str):
   """The config of this run, checked against the one that the workdir may hold."""
-  path = os.path.join(workdir, 'config.json')
-  if not os.path.exists(path):
+  if not workdir:
+    raise cli.Mistake('--workdir=FOLDER is needed: it is made if it does not exist.')
+  if os.path.exists(os.path.join(workdir, weights.FILE)):
+    raise cli.Mistake(f'--workdir={workdir} holds exported weights; give another one.')
+  if not started(workdir):
     if c is None:
       raise cli.Mistake('--config=FILE is needed, such as configs/shapes.py.')
     return c
@@ -67,8 +76,6 @@ def differences(a, b, at='') -> list[str]:
 
 def open_workdir(workdir: str):
   """Makes the folder and locks it for this process."""
-  if not workdir:
-    raise cli.Mistake('--workdir=FOLDER is needed: it is made if it does not exist.')
   with cli.mistakes():
     os.makedirs(workdir, exist_ok=True)
     try:
@@ -96,8 +103,7 @@ def wait_for_all(name: str):
 def prepare_tokenizer(c, workdir: str, pictures):
   """The tokenizer of the run in the workdir; of a new run, trained on its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
-  started = os.path.exists(os.path.join(workdir, 'config.json'))
-  if jax.process_index() == 0 and not started:
+  if jax.process_index() == 0 and not started(workdir):
     trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
     cli.write_text(path, trained.to_str())
   wait_for_all('tokenizer')
@@ -106,18 +112,24 @@ def prepare_tokenizer(c, workdir: str, pictures):
 
 
 class Stop:
-  """Turns SIGTERM and the first Ctrl-C into a wish to stop after this step."""
+  """Turns SIGTERM and the first Ctrl-C into a wish to stop after a step."""
 
   def __init__(self):
-    self.wanted = False
-    if threading.current_thread() is threading.main_thread():
+    self.asked = False
+    if jax.process_count() == 1:  # of many, jax.distributed listens for SIGTERM
       signal.signal(signal.SIGTERM, self.ask)
       signal.signal(signal.SIGINT, self.ask)
 
   def ask(self, signum, frame):
     del frame
-    self.wanted = True
+    self.asked = True
     signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+
+  def wanted(self, step: int) -> bool:
+    """Whether to stop after this step; on many hosts, the same step on all."""
+    if jax.process_count() == 1:
+      return self.asked
+    return multihost_utils.reached_preemption_sync_point(step)
 
 
 class Previews:
@@ -125,10 +137,9 @@ class Previews:
 
   def __init__(self, c, model, tokenizer, mesh):
     self.c, self.tokenizer, self.mesh = c, tokenizer, mesh
-    with cli.mistakes():
-      self.sampler = sample.make_sampler(
-          model, c, solver=c.sample.solver, steps=c.sample.steps,
-          guided=c.sample.guidance != 1)
+    self.sampler = sample.make_sampler(
+        model, c, solver=c.sample.solver, steps=c.sample.steps,
+        guided=c.sample.guidance != 1)
 
   def grid(self, params):
     c = self.c.sample
@@ -147,25 +158,40 @@ class Previews:
                             seed=self.c.seed, size=self.c.data.size)
 
 
+def dry_run(c):
+  """Raises ValueError for anything in a config that could not be built or trained.
+
+  Returns (mesh, optimizer, step -> learning rate).
+  """
+  base.check(c)
+  sources.builder(c.data)
+  mesh = meshes.make(**c.mesh)
+  meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
+  optimizer, rate = optim.make(c.optim, c.train.steps)
+  model = sample.build_model(c, c.tokenizer.vocab)
+  losses.make(model, c.diffusion, np.zeros(c.tokenizer.length, np.int32))
+  sample.make_sampler(model, c, solver=c.sample.solver, steps=c.sample.steps)
+  optim.check(c.optim, sample.shapes_of(model, c))
+  return mesh, optimizer, rate
+
+
 def main(flag):
   if flag.distributed:
     jax.distributed.initialize(flag.coordinator, flag.processes, flag.process)
+  elif flag.coordinator or flag.processes or flag.process is not None:
+    raise cli.Mistake('--coordinator, --processes and --process need --distributed.')
   workdir = flag.workdir
-  held = open_workdir(workdir) if jax.process_index() == 0 else None
   c = settle_config(flag.config, workdir)
   with cli.mistakes():
-    base.check(c)
-    mesh = meshes.make(**c.mesh)
-    meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
-    optimizer, rate = optim.make(c.optim, c.train.steps)
+    mesh, optimizer, rate = dry_run(c)
   if c.train.eval_every:
     evaluate.check(c)
+  held = open_workdir(workdir) if jax.process_index() == 0 else None
   pictures = prepare_data(c)
   tokenizer = prepare_tokenizer(c, workdir, pictures)
   empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
-  with cli.mistakes():
-    model = sample.build_model(c, tokenizer)
-    draw, loss = losses.make(model, c.diffusion, empty)
+  model = sample.build_model(c, tokenizer.get_vocab_size())
+  draw, loss = losses.make(model, c.diffusion, empty)
   previews = Previews(c, model, tokenizer, mesh)
   if jax.process_index() == 0:
     cli.write_text(os.path.join(workdir, 'config.json'), c.to_json(indent=2) + '\n')
@@ -174,12 +200,12 @@ def main(flag):
   root = jax.random.key(c.seed)
   state, shardings = states.create(
       lambda key: sample.init_params(model, c, key), optimizer, mesh,
-      jax.random.fold_in(root, 0))
+      jax.random.fold_in(root, sample.INIT))
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
       threads=c.data.threads)
-  saved = checkpoint.Checkpoints(workdir, keep=c.train.keep)
+  saved = checkpoint.Checkpoints(workdir, keep=c.train.keep, say=cli.note)
   if saved.steps():
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=x.sharding), state)
@@ -198,30 +224,24 @@ def main(flag):
   train_step = steps.compiled(
       steps.make(draw, loss, optimizer, rate, ema=c.optim.ema,
                  accumulate=c.train.accumulate), shardings, mesh)
-  key = jax.random.key(c.seed + 1)
   stop, window, since = Stop(), [], time.monotonic()
   for step in range(first + 1, c.train.steps + 1):
     batch = meshes.to_devices(next(batches), mesh)
-    state, metrics = train_step(state, batch, key)
+    state, metrics = train_step(state, batch, root)
     window.append(metrics)
-    last = step == c.train.steps or stop.wanted
+    end, stopping = step == c.train.steps, stop.wanted(step)
     def due(every):
-      return every and (step % every == 0 or last)
-    if due(c.train.log_every):
+      return every and (step % every == 0 or end)
+    if due(c.train.log_every) or stopping:
       window = jax.device_get(window)  # the only place where the host waits
-      values = steps.summary(window)
-      now = time.monotonic()
+      values, now = steps.summary(window), time.monotonic()
       values |= {'images_per_s': len(window) * c.train.batch / (now - since),
                  'seconds': log.seconds()}
       log.scalars(step, values)
       log.progress(step, values)
-      if (row := max(int(m['skipped'][1]) for m in window)) >= c.train.max_skipped:
-        raise cli.Mistake(f'the gradient was not finite {row} steps in a row, up to '
-                          f'step {step}: a lower config.optim.lr may help.')
+      check_finite(window, step, c.train.max_skipped)
       window, since = [], now
     pause = time.monotonic()
-    if due(c.train.checkpoint_every):
-      saved.save(state, batches)
     if due(c.train.sample_every):
       log.picture(step, previews.grid(state.ema))
     if due(c.train.eval_every):
@@ -229,14 +249,26 @@ def main(flag):
       log.scalars(step, {'seconds': log.seconds()} | {
           f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
       log.say(evaluate.table(report))
+    if due(c.train.checkpoint_every) or stopping:
+      saved.save(step, state, batches)
     log.paused += time.monotonic() - pause
     since += time.monotonic() - pause
-    if stop.wanted:
+    if stopping:
       log.say(f'stopped at step {step}, as asked; the same command goes on from here.')
       break
   saved.close()
   log.close()
   del held
+
+
+def check_finite(window, step: int, most: int):
+  """Raises Mistake where `most` steps in a row were skipped, up to step `step`."""
+  rows = [int(m['skipped'][1]) for m in window]
+  row = max(rows)
+  if row >= most:
+    at = step - len(rows) + 1 + rows.index(row)
+    raise cli.Mistake(f'the gradient was not finite {row} steps in a row, up to step '
+                      f'{at}; a lower config.optim.lr may help.')
 
 
 if __name__ == '__main__':

@@ -33,7 +33,7 @@ def main(flag):
   c = flag.config
   pictures = train.prepare_data(c)
   tokenizer = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
-  model = sample.build_model(c, tokenizer)
+  model = sample.build_model(c, tokenizer.get_vocab_size())
   empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
   draw, loss = losses.make(model, c.diffusion, empty)
   optimizer, rate = optim.make(c.optim, c.train.steps)

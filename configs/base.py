@@ -10,8 +10,8 @@ def get_config():
   c.seed = 0
 
   c.data = ConfigDict(dict(
-      source='shapes',     # a folder entry of data/sources: shapes, emoji
-      dir='.cache/data',   # where sources are prepared; may be a gs:// address
+      source='shapes',     # shapes, emoji
+      dir='.cache/data',   # where sources are prepared
       size=32,             # pixels, height and width
       pictures=60_000,     # of shapes: how many are drawn to train on
       one=0.15,            # of shapes: share of them that show one object
@@ -43,7 +43,7 @@ def get_config():
       schedule='flow',     # linear, cosine, flow
       target='flow',       # what the network predicts: eps, x0, v, flow
       weight='flow',       # of the loss: that of a target, or min_snr
-      weight_cap=400.0,    # most that a square error of x0 can weigh
+      weight_cap=400.0,    # most that a square error of x0 weighs, but for the target's
       times='logit_normal',  # uniform, logit_normal
       mean=0.0, std=1.0,   # of logit(t), for logit_normal
       stratified=True,     # spread the times of a batch evenly over their density
@@ -56,7 +56,7 @@ def get_config():
       warmup=200,          # steps
       decay='cosine',      # of the rate: cosine, linear, constant
       decay_from=0.0,      # share of the steps after which it starts
-      b1=0.9, b2=0.99,
+      b1=0.9, b2=0.99,     # of Adam, under muon too for what it leaves to Adam
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
       clip=1.0,            # greatest norm of a gradient
       ema=0.999,           # decay a step of the averaged weights, shorter at the start
@@ -68,8 +68,8 @@ def get_config():
       accumulate=1,        # parts of a batch whose gradients are added up
       log_every=50,        # steps, as the next ones
       checkpoint_every=500,
-      sample_every=1_000,
-      eval_every=0,        # 0: never
+      sample_every=1_000,  # 0: never
+      eval_every=0,        # 0: never; prompt accuracy, of the shapes world
       keep=2,              # newest checkpoints
       max_skipped=20,      # steps in a row with a gradient that is not finite
   ))
@@ -86,21 +86,26 @@ def get_config():
       num=128,             # prompts of each kind
       kinds=('one object', 'two objects', 'unseen pairs'),
   ))
-  return c
+  return c.lock()
 
 
 POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length
     model.width model.blocks model.head_width model.patch model.groups text.width
     text.depth text.heads optim.lr optim.clip train.steps train.batch train.accumulate
-    train.log_every train.checkpoint_every train.sample_every train.keep
+    train.log_every train.checkpoint_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
     diffusion.weight_cap diffusion.std'''.split()
 SHARES = '''data.one diffusion.caption_dropout optim.decay_from optim.ema optim.b1
     optim.b2'''.split()
 
 
+NOT_NEGATIVE = '''optim.warmup train.sample_every train.eval_every
+    sample.clip'''.split()
+
+
 def check(c):
   """Raises ValueError that names the first key whose value makes no sense."""
+  check_keys(c, get_config(), 'config')
   def value(key):
     part = c
     for name in key.split('.'):
@@ -112,9 +117,16 @@ def check(c):
   for key in SHARES:
     if not 0 <= value(key) <= 1:
       raise ValueError(f'config.{key} is {value(key)}; it must be from 0 to 1.')
-  for key in ('optim.warmup', 'train.eval_every', 'sample.clip'):
+  for key in NOT_NEGATIVE:
     if value(key) < 0:
       raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
+  for key in ('model.mults', 'sample.prompts', 'eval.kinds'):
+    if not value(key):
+      raise ValueError(f'config.{key} is empty; it needs at least one entry.')
+  if min(c.model.mults) <= 0:
+    raise ValueError(f'config.model.mults is {c.model.mults}; each must be above 0.')
+  if not 0 <= c.seed < 2**32:
+    raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
   if c.tokenizer.vocab < 260:
     raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
                      'least 260, for the 256 bytes and the special tokens.')
@@ -126,11 +138,22 @@ def check(c):
   if c.data.size % step:
     raise ValueError(f'config.data.size is {c.data.size}; this model takes multiples '
                      f'of {step} (patch times 2 for each level but the first).')
-  if c.train.batch % c.train.accumulate:
-    raise ValueError(f'config.train.batch is {c.train.batch}, which '
-                     f'config.train.accumulate, {c.train.accumulate}, does not divide.')
   if c.train.checkpoint_every % c.train.log_every:
     raise ValueError(
         f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
         f'multiple of config.train.log_every, {c.train.log_every}, so that a resumed '
         'run logs what the first one did.')
+
+
+def check_keys(c, known, at: str):
+  """Raises ValueError where a config has a key too many or too few."""
+  if not isinstance(c, ConfigDict):
+    raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
+  if at == 'config.model':  # its fields are those of the backbone: models.build
+    return
+  for name in sorted(c.keys() ^ known.keys()):
+    wrong = 'has a key' if name in c else 'lacks the key'
+    raise ValueError(f'{at} {wrong} {name!r}; its keys are {sorted(known)}.')
+  for name, value in known.items():
+    if isinstance(value, ConfigDict):
+      check_keys(c[name], value, f'{at}.{name}')

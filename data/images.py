@@ -1,6 +1,5 @@
 """Pictures on disk: reading one, and writing PNGs, grids and films."""
 import math
-import os
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 import numpy as np
@@ -24,7 +23,9 @@ def read(path: str, size: int) -> np.ndarray:
       box = (left, top, left + side, top + side)
       return np.asarray(picture.convert('RGB').crop(box).resize(
           (size, size), Image.Resampling.LANCZOS))
-  except (Image.UnidentifiedImageError, SyntaxError, EOFError) as e:
+  except FileNotFoundError:
+    raise
+  except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as e:
     raise ValueError(f'{path} is not a picture that can be read: {e}') from e
 
 
@@ -59,12 +60,11 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
 
 
 def write_png(path: str, picture: np.ndarray, notes: dict):
-  """Writes uint8 [h w 3], whole or not at all, with `notes` as text chunks."""
+  """Writes uint8 [h w 3] with `notes` (str -> str) as text chunks."""
   info = PngImagePlugin.PngInfo()
   for key, value in notes.items():
     info.add_itxt(key, value)
-  Image.fromarray(picture).save(path + '.new', 'PNG', pnginfo=info)
-  os.replace(path + '.new', path)
+  Image.fromarray(picture).save(path, 'PNG', pnginfo=info)
 
 
 def write_gif(path: str, frames: np.ndarray, seconds: float = 3.0):
@@ -72,6 +72,5 @@ def write_gif(path: str, frames: np.ndarray, seconds: float = 3.0):
   pictures = [Image.fromarray(frame) for frame in frames]
   each = max(20, round(1000 * seconds / len(frames)))  # ms; players ignore less than 20
   pictures[0].save(
-      path + '.new', 'GIF', save_all=True, append_images=pictures[1:], loop=0,
+      path, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
       duration=[each] * (len(frames) - 1) + [1000])
-  os.replace(path + '.new', path)

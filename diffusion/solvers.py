@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion import process
+from diffusion.schedule import log_snr
 
 
 class Solver(NamedTuple):
@@ -87,13 +88,11 @@ def heun(schedule):
 
 def dpmpp_2m(schedule):
   """DPM-Solver++(2M), arXiv:2211.01095 alg. 2. One evaluation a step."""
-  def log_ratio(t):
-    alpha, sigma = schedule(t)
-    return jnp.log(alpha) - jnp.log(sigma)
   def step(denoise, x, state, t, s, keys):
     del keys
     last, h_last = state
-    x0, h = denoise(x, t), log_ratio(s) - log_ratio(t)
+    h = (log_snr(schedule, s) - log_snr(schedule, t)) / 2
+    x0 = denoise(x, t)
     w = jnp.where(jnp.isfinite(h), h / (2 * h_last), 0.0)  # first order at both ends
     ahead = x0 + w * (x0 - last)
     return transfer(x, ahead, schedule(t), schedule(s)), (x0, h)

@@ -43,3 +43,4 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
   with pytest.raises(UnicodeEncodeError):
     cli.write_text(str(path), 'two \ud800')
   assert path.read_text() == 'one'
+  assert [p.name for p in tmp_path.iterdir()] == ['a.txt']

@@ -102,6 +102,29 @@ def test_asked_to_stop_a_run_saves_where_it_is(root, run, scripts):
   assert logged(root / 'asked')[-1] == logged(run)[-1]
 
 
+def test_trains_and_previews_on_a_mesh(root, scripts):
+  eight = forks.Scripts(root / 'whole', devices=8)
+  flags = ('--config.mesh.data=2', '--config.mesh.fsdp=2', '--config.mesh.tensor=2',
+           '--config.train.steps=20', '--config.train.eval_every=20')
+  code, out, err = eight.run(*train(root, 'mesh'), *flags, '--config.eval.num=4')
+  assert code == 0 and '8 cpu device(s)' in out, err
+  code, out, err = eight.run(*train(root, 'odd'), *flags, '--config.train.batch=6')
+  assert code == 2 and 'config.train.batch is 6' in err
+  code, out, err = eight.run(*train(root, 'part'), '--config.mesh.data=2',
+                             '--config.train.steps=20')
+  eight.close()
+  assert code == 0 and '2 cpu device(s)' in out, err
+  first = [line['loss'] for line in logged(root / 'mesh')][0]
+  assert abs(first - logged(root / 'part')[0]['loss']) < 1e-5
+  code, out, err = scripts.run(*train(root, 'mesh'), '--config.train.steps=30')
+  assert code == 0 and 'resumed at step 20' in out, err  # on one device now
+
+
+def test_help_names_the_flags(scripts):
+  code, out, _ = scripts.run('sample.py', '--help')
+  assert code == 0 and '--guidance' in out
+
+
 def test_a_finished_run_says_so(run, root, scripts):
   code, out, _ = scripts.run(*train(root, 'whole'))
   assert code == 0 and 'is at step 300' in out
@@ -238,6 +261,19 @@ BAD = {
                               'config.train.steps'),
     'unknown flag': ('{train} --bogus=1', 'bogus'),
     'a word that is no flag': ('{train} bogus', 'bogus'),
+    'key that the file adds': ('train.py --config={root}/extra.py --workdir={root}/new',
+                               "has a key 'stepz'"),
+    'missing config over a run': ('train.py --config=none.py --workdir={run}', 'none.py'),
+    'key without a config': ('train.py --config.train.steps=3 --workdir={root}/new',
+                             'need --config=FILE'),
+    'negative width': ('{train} --config.model.width=-8', 'config.model.width is -8'),
+    'zero in a tuple': ('{train} --config.model.mults=(0,)', 'config.model.mults'),
+    'negative seed': ('{train} --config.seed=-1', 'config.seed is -1'),
+    'a parameter without a rule': ('{train} --config.optim.weight_decay=(("x",0.0),)',
+                                   'config.optim.weight_decay has no rule'),
+    'missing font': ('{train} --config.data.source=emoji --config.data.font={root}/n.ttf',
+                     'n.ttf'),
+    'half of --distributed': ('{train} --processes=2', '--distributed'),
     'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
     'no size': ('{train} --config.data.size=0', 'config.data.size is 0'),
     'unknown source': ('{train} --config.data.source=cats', "'cats', not one of"),
@@ -264,6 +300,8 @@ BAD = {
     'sample: odd film': ('{sample} --prompt=x --film={root}/x.mp4', '.gif'),
     'sample: solver': ('{sample} --prompt=x --out=x.png --solver=rk9',
                        "'rk9', not one"),
+    'sample: a prompt of bytes': ('{sample} --prompt=a\udcff --out=x.png', 'not UTF-8'),
+    'sample: out is a folder': ('{sample} --prompt=x --out={root}/dir.png', 'dir.png'),
     'sample: num': ('{sample} --prompt=x --out=x.png --num=0', 'num'),
     'sample: steps': ('{sample} --prompt=x --out=x.png --steps=few', 'steps'),
     'sample: missing prompts': ('{sample} --prompts={root}/none.txt --out=x.png',
@@ -297,6 +335,9 @@ def broken(root, run):
   """Files and folders with something wrong."""
   import shutil
   (root / 'empty.py').write_text('')
+  (root / 'dir.png').mkdir()
+  (root / 'extra.py').write_text(
+      (root / 'tiny.py').read_text().replace("'steps': 8", "'stepz': 3, 'steps': 8"))
   (root / 'broken.py').write_text('def get_config(:\n')
   (root / 'nothing').mkdir()
   (root / 'blank.txt').write_text(' \n\n')
@@ -324,3 +365,5 @@ def test_a_mistake_is_one_line_and_exit_code_2(broken, run, scripts, case):
   notes = [x for x in err.splitlines() if 'is passed over' not in x]
   assert len(notes) == 1 and notes[0].startswith(line.split('.py')[0]), err
   assert not os.path.exists('x.png') and not (broken / 'x.gif').exists()
+  if 'font' not in case:  # which is looked for when the pictures are drawn
+    assert not (broken / 'new').exists(), 'a workdir was made for nothing'

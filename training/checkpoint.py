@@ -4,9 +4,10 @@ checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `d
 (the loader's position) and `sums` (a checksum a leaf).
 """
 import fcntl
+import json
 import os
+import zlib
 
-from etils import epath
 import grain
 import jax
 import jax.numpy as jnp
@@ -51,6 +52,11 @@ def sums_of(tree) -> dict:
           for path, value in jax.tree_util.tree_leaves_with_path(fetched)}
 
 
+def crc(iterator) -> int:
+  """A checksum of the place that a grain iterator is at."""
+  return zlib.crc32(json.dumps(iterator.get_state(), sort_keys=True).encode())
+
+
 class Checkpoints:
   """The checkpoints of a workdir, to write and to read.
 
@@ -62,17 +68,21 @@ class Checkpoints:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, create=keep is not None, read_only=keep is None)
     self.manager = ocp.CheckpointManager(
-        epath.Path(workdir).absolute() / 'checkpoints', options=options)
+        os.path.join(os.path.abspath(workdir), 'checkpoints'), options=options)
 
   def steps(self) -> list[int]:
     """Steps that there are, newest first."""
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
-  def save(self, state, iterator):
-    """Starts to write a TrainState and the position of a grain iterator."""
-    step = int(state.step)
+  def save(self, step: int, state, iterator):
+    """Starts to write a TrainState and the position of a grain iterator.
+
+    A checkpoint of that step that is there already could not be read: it gives way.
+    """
+    if step in self.steps():
+      self.manager.delete(step)
     rest = state.replace(ema=None)
-    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema)}
+    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(iterator)}
     saved = self.manager.save(step, force=True, args=ocp.args.Composite(
         state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
         data=grain.checkpoint.CheckpointSave(iterator),
@@ -87,25 +97,28 @@ class Checkpoints:
       state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
     """
     rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema}, {
-        'data': grain.checkpoint.CheckpointRestore(iterator)})
+    found = self._newest({'state': rest, 'ema': state.ema}, iterator)
     return found and found['state'].replace(ema=found['ema'])
 
   def restore_ema(self, params):
     """(step, the newest whole average) for shapes with shardings; None if none is."""
-    found = self._newest({'ema': params}, {})
+    found = self._newest({'ema': params})
     return found and (found['step'], found['ema'])
 
-  def _newest(self, items: dict, others: dict):
+  def _newest(self, items: dict, iterator=None):
     for step in self.steps():
       try:
-        args = {k: ocp.args.StandardRestore(v) for k, v in items.items()} | others
+        args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
+        if iterator is not None:
+          args['data'] = grain.checkpoint.CheckpointRestore(iterator)
         got = self.manager.restore(step, args=ocp.args.Composite(
             sums=ocp.args.JsonRestore(), **args))
         for item in items:
           for leaf, value in sums_of(got[item]).items():
             if got['sums'][item].get(leaf) != value:
               raise ValueError(f'the bits of {item}{leaf} are not those written')
+        if iterator is not None and got['sums']['data'] != crc(iterator):
+          raise ValueError('the place in the data is not the one written')
         return {'step': step} | {item: got[item] for item in items}
       except Exception as e:  # whatever a damaged file makes Orbax raise
         reason = ' '.join(str(e).split())[:200]

@@ -27,8 +27,8 @@ class Log:
 
   def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True):
     self.steps, self.writes = steps, writes
-    self.first, self.start = step, time.monotonic()
-    self.mark = step, 0.0  # step and seconds from which the rate is taken
+    self.start = time.monotonic()
+    self.mark = None  # step and seconds from which the rate is taken
     self.paused = 0.0  # seconds, for what is not training
     if not writes:
       return
@@ -39,6 +39,8 @@ class Log:
       with open(self.path, encoding='utf-8') as f:
         lines = [line for line in f if line.endswith('\n')]
       kept = [line for line in lines if json.loads(line)['step'] <= step]
+      if kept:  # time goes on from where the run was
+        self.start -= json.loads(kept[-1]).get('seconds', 0.0)
       with open(self.path + '.new', 'w', encoding='utf-8') as f:
         f.writelines(kept)
       os.replace(self.path + '.new', self.path)
@@ -72,13 +74,13 @@ class Log:
 
   def progress(self, step: int, values: dict):
     """One line: rewritten on a terminal, printed in a file."""
-    step_0, gone_0 = self.mark  # after the first line, which waited for a compiler
-    rate = (step - step_0) / max(self.seconds() - gone_0, 1e-9)
-    if step_0 == self.first:
+    left = '?'
+    if self.mark:  # the first line, which waited for a compiler
+      rate = (step - self.mark[0]) / max(self.seconds() - self.mark[1], 1e-9)
+      left = clock((self.steps - step) / rate)
+    else:
       self.mark = step, self.seconds()
-    left = clock((self.steps - step) / rate)
-    loss = 'nan' if values['loss'] is None else f'{values["loss"]:.4f}'
-    text = (f'step {step}/{self.steps}  loss {loss}  '
+    text = (f'step {step}/{self.steps}  loss {values["loss"]:.4f}  '
             f'{values["images_per_s"]:.0f} images/s  {clock(self.seconds())} gone, '
             f'{left} left')
     if self.writes and sys.stdout.isatty() and step < self.steps:

@@ -35,6 +35,11 @@ def make(model, c, empty):
   density = quantile if c.times == 'uniform' else (
       lambda u: quantile(u, c.mean, c.std))
 
+  def capped(alpha, sigma):
+    """The weight; bounded unless it is just the mean square of the target."""
+    w = weight(alpha, sigma)
+    return w if c.weight == kind else jnp.minimum(w, c.weight_cap)
+
   def draw(key, shape):
     at, mix, noise_key, drop = jax.random.split(key, 4)
     t = times.draw(density, at, shape[0], c.stratified)
@@ -48,11 +53,10 @@ def make(model, c, empty):
     context = model.apply({'params': params}, tokens, method='encode')
     def predict(x, t):
       return model.apply({'params': params}, x, t, context, method='predict')
-    def capped(alpha, sigma):
-      return jnp.minimum(weight(alpha, sigma), c.weight_cap)
     each = objective.loss(
         predict, noise, kind, capped, x0, drawn['t'], drawn['eps'])  # [b]
     inside = jax.nn.one_hot((drawn['t'] * BINS).astype(int), BINS)    # [b BINS]
-    return each.mean(), jnp.concatenate([each @ inside, inside.sum(0)])
+    sums = (each[:, None] * inside).sum(0)
+    return each.mean(), jnp.concatenate([sums, inside.sum(0)])
 
   return draw, loss

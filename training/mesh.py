@@ -16,7 +16,7 @@ AXES = ('data', 'fsdp', 'tensor')
 # Regex over parameter names -> the dimension that is split over `tensor`, -1 for none.
 TENSOR = (
     (r'.*/(q|k|v)/kernel', 1),                   # [width heads head]: by heads
-    (r'.*attention.*/(self|cross)/out/kernel', 0),  # [heads head width]
+    (r'.*attention.*/out/kernel', 0),            # [heads head width]
     (r'.*/up/kernel', 1), (r'.*/down/kernel', 0),   # MLP: columns, then rows
     (r'.*', -1),
 )
@@ -52,6 +52,10 @@ def shares(mesh) -> int:
 def check_batch(mesh, batch: int, accumulate: int = 1):
   """Raises ValueError where the devices do not divide a part of a batch."""
   n = shares(mesh)
+  if n % jax.process_count():
+    raise ValueError(
+        f'config.mesh gives {n} data and fsdp devices, which the {jax.process_count()} '
+        'processes do not divide: a batch would not fall into one part a process.')
   if batch % (accumulate * n):
     raise ValueError(
         f'config.train.batch is {batch}; it must be a multiple of {accumulate * n} '

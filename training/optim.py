@@ -65,12 +65,16 @@ def decayed(table):
   return optax.stateless(add)
 
 
+def check(c, params):
+  """Raises ValueError for a parameter that the config's `optim` has no rule for."""
+  rules.match(c.weight_decay, params, 'config.optim.weight_decay')
+
+
 def make(c, steps: int):
   """(optimizer, step -> learning rate) of a config's `optim` over `steps` steps.
 
   Raises:
-    ValueError: an unknown name. A parameter without a rule of weight decay raises when
-      the first update is traced.
+    ValueError: an unknown name.
   """
   if c.name not in DIRECTIONS:
     raise ValueError(

@@ -19,12 +19,15 @@ def match(rules, tree, key: str):
     key: of the config, for the error.
 
   Raises:
-    ValueError: a parameter that no rule matches.
+    ValueError: a parameter that no rule matches, or what is no regex.
   """
   def find(name):
     for regex, value in rules:
-      if re.fullmatch(regex, name):
-        return value
+      try:
+        if re.fullmatch(regex, name):
+          return value
+      except re.error as e:
+        raise ValueError(f'{key} has {regex!r}, which is no regex: {e}') from e
     raise ValueError(f'{key} has no rule for the parameter {name!r}; '
                      "end it with one for '.*'.")
   return jax.tree.map(find, names(tree))

@@ -50,7 +50,7 @@ def make(draw, loss, optimizer, rate, *, ema: float, accumulate: int = 1):
     total, row = state.skipped
     skipped = jnp.stack([total + ~ok, jnp.where(ok, 0, row + 1)])
     metrics = {'loss': value, 'grad_norm': norm, 'bins': bins, 'skipped': skipped,
-               'lr': jnp.asarray(rate(state.step), jnp.float32)}
+               'lr': jnp.asarray(rate(state.step - state.skipped[0]), jnp.float32)}
     return state.replace(step=state.step + 1, params=params, ema=average,
                          opt_state=opt_state, skipped=skipped), metrics
   return train_step

@@ -1,6 +1,4 @@
 """A trained model as one safetensors file beside its config and tokenizer."""
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,8 +15,7 @@ def save(path: str, params, dtype: str, about: dict):
   """Writes parameters by name, in `dtype`, with `about` (str -> str) as metadata."""
   flat = dict(zip(jax.tree.leaves(rules.names(params)), jax.tree.leaves(params)))
   flat = {k: np.asarray(jnp.asarray(v, DTYPES[dtype])) for k, v in flat.items()}
-  storage.save_file(flat, path + '.new', metadata=about)
-  os.replace(path + '.new', path)
+  storage.save_file(flat, path, metadata=about)
 
 
 def load(path: str, shapes):

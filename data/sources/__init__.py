@@ -1,6 +1,7 @@
 """Sources of captioned pictures. Each is a tensorflow-datasets builder."""
 import io
 import os
+import sys
 
 from PIL import Image
 import numpy as np
@@ -8,7 +9,19 @@ import tensorflow_datasets as tfds
 
 from data.sources import emoji, shapes
 
-SOURCES = ('shapes', 'emoji')
+def shapes_config(c):
+  name = str(c.size)
+  if (c.pictures, c.one) != (shapes.ShapesConfig.train, shapes.ShapesConfig.one):
+    name += f'_{c.pictures}_{c.one:g}'
+  return shapes.ShapesConfig(name=name, size=c.size, train=c.pictures, one=c.one)
+
+
+def emoji_config(c):
+  return emoji.EmojiConfig(name=str(c.size), size=c.size, font=c.font)
+
+
+SOURCES = {
+    'shapes': (shapes.Shapes, shapes_config), 'emoji': (emoji.Emoji, emoji_config)}
 
 
 def builder(c):
@@ -17,18 +30,11 @@ def builder(c):
   Raises:
     ValueError: an unknown `source`, or a `size` that it cannot draw.
   """
-  name = str(c.size)
-  if c.source == 'shapes':
-    if (c.pictures, c.one) != (shapes.ShapesConfig.train, shapes.ShapesConfig.one):
-      name += f'_{c.pictures}_{c.one:g}'
-    kind = shapes.Shapes
-    config = shapes.ShapesConfig(name=name, size=c.size, train=c.pictures, one=c.one)
-  elif c.source == 'emoji':
-    kind = emoji.Emoji
-    config = emoji.EmojiConfig(name=name, size=c.size, font=c.font)
-  else:
-    raise ValueError(f'config.data.source is {c.source!r}, not one of {list(SOURCES)}.')
-  return kind(config=config, data_dir=c.dir, file_format='array_record')
+  if c.source not in SOURCES:
+    raise ValueError(
+        f'config.data.source is {c.source!r}, not one of {sorted(SOURCES)}.')
+  kind, config = SOURCES[c.source]
+  return kind(config=config(c), data_dir=c.dir, file_format='array_record')
 
 
 def prepare(c):
@@ -36,6 +42,8 @@ def prepare(c):
   made = builder(c)
   if not os.path.exists(made.data_path):
     print(f'preparing {c.source} at {c.size} pixels in {made.data_path}', flush=True)
+    if not sys.stderr.isatty():
+      tfds.disable_progress_bar()
     made.download_and_prepare()
 
 

@@ -67,7 +67,7 @@ def name(pair) -> str:
 
 
 def caption(scene: Scene) -> str:
-  """The plain caption, which `parse` reads back."""
+  """The plain caption."""
   if scene.second is None:
     return name(scene.first)
   return f'{name(scene.first)} {scene.relation} {name(scene.second)}'
@@ -84,22 +84,6 @@ def paraphrases(scene: Scene) -> list[str]:
           'above': 'on top of', 'below': 'underneath'}[scene.relation]
   return [f'{a} {side} {b}', f'a picture of {a} {scene.relation} {b}',
           f'{scene.relation} {b}, {a}', f'{side} {b} there is {a}']
-
-
-def parse(text: str) -> Scene:
-  """Reads a plain caption. Raises ValueError for any other sentence."""
-  words = text.split()
-  def pair(words):
-    if len(words) == 3 and tuple(words[1:]) in OBJECTS and words[0] in ('a', 'an'):
-      return words[1], words[2]
-    raise ValueError(f'{text!r} is not a caption of the shapes world, such as '
-                     '"a red circle" or "a red circle left of a blue square".')
-  if len(words) == 3:
-    return Scene(pair(words))
-  relation = ' '.join(words[3:-3])
-  if relation not in OPPOSITE:
-    pair(())
-  return Scene(pair(words[:3]), relation, pair(words[-3:]))
 
 
 def scenes(objects=OBJECTS, count: int | None = None) -> list[Scene]:

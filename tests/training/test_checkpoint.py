@@ -39,7 +39,7 @@ def saved(tmp_path):
   for step in (1, 2, 3, 4):
     next(data)
     if step % 2 == 0:
-      held.save(some_state(step, step), data)
+      held.save(step, some_state(step, step), data)
   held.close()
   return tmp_path
 
@@ -84,6 +84,26 @@ def test_a_damaged_checkpoint_is_passed_over_and_said(saved, damage):
   assert int(got.step) == 2 and next(data) == 2
   assert any('checkpoint 4 cannot be read' in line for line in said)
   np.testing.assert_array_equal(got.params['w'], some_state(2, 2).params['w'])
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_next_of_its_step(saved):
+  for path in payloads(saved / 'checkpoints' / '4', 'state'):
+    path.write_bytes(b'')
+  state, data = restore(saved)
+  held = checkpoint.Checkpoints(str(saved), keep=2)
+  held.save(4, state.replace(step=jnp.int32(4)), data)
+  held.close()
+  got, data = restore(saved)
+  assert int(got.step) == 4 and next(data) == 2
+
+
+def test_another_place_in_the_data_is_noticed(saved):
+  place, = (p for p in (saved / 'checkpoints' / '4' / 'data').iterdir())
+  text = place.read_text()
+  assert '4' in text
+  place.write_text(text.replace('4', '5', 1))
+  got, data = restore(saved)
+  assert int(got.step) == 2 and next(data) == 2
 
 
 def test_none_is_whole_none_comes_back(saved):

@@ -86,6 +86,7 @@ def test_unknown_choices_are_refused(change, message):
 
 
 def test_a_parameter_without_a_rule_is_an_error():
-  tx, _ = optim.make(config(weight_decay=(('.*kernel', 0.1),)), 10)
   with pytest.raises(ValueError, match="no rule for the parameter 'embed/embedding'"):
-    tx.update(gradients(0), tx.init(PARAMS), PARAMS)
+    optim.check(config(weight_decay=(('.*kernel', 0.1),)), PARAMS)
+  with pytest.raises(ValueError, match='which is no regex'):
+    optim.check(config(weight_decay=(('*kernel', 0.1),)), PARAMS)

@@ -20,7 +20,7 @@ jax.monitoring.register_event_duration_secs_listener(
 @pytest.fixture(scope='module')
 def parts(config, tokenizer):
   """(model, draw, loss, optimizer, rate) of the small config."""
-  model = sample.build_model(config, tokenizer)
+  model = sample.build_model(config, tokenizer.get_vocab_size())
   empty = np.array([1] + [0] * (config.tokenizer.length - 1), np.int32)
   draw, loss = losses.make(model, config.diffusion, empty)
   return model, draw, loss, *optim.make(config.optim, config.train.steps)
@@ -49,7 +49,8 @@ def run(parts, config, mesh, n=4, accumulate=1, poison=()):
   out = []
   for i in range(n):
     if i in poison:
-      bad = state.params['backbone']['out']['bias'] * jnp.nan
+      bias = state.params['backbone']['out']['bias']
+      bad = jax.device_put(np.full(bias.shape, np.nan, np.float32), bias.sharding)
       state = state.replace(params=state.params | {
           'backbone': state.params['backbone'] | {
               'out': state.params['backbone']['out'] | {'bias': bad}}})
