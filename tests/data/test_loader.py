@@ -50,7 +50,7 @@ def test_the_global_batch_is_the_same_for_any_number_of_processes(bpe):
   for processes in (2, 4):
     parts = [read(bpe, 6, process=p, processes=processes) for p in range(processes)]
     for k in range(6):
-      assert sorted(sum((part[k] for part in parts), [])) == sorted(alone[k])
+      assert sum((part[k] for part in parts), []) == alone[k]
 
 
 def test_goes_on_from_a_saved_position(bpe):
