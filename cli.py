@@ -42,7 +42,13 @@ def one_line(e: Exception) -> str:
 
 def run(main, define):
   """Runs a script: define() its flags, read them, main(flags)."""
+  others = set(flags.FLAGS)
   define()
+  if '--help' in sys.argv:
+    print(sys.modules[define.__module__].__doc__)
+    for name in sorted(set(flags.FLAGS) - others):
+      print(f'  --{name}: {flags.FLAGS[name].help}')
+    sys.exit(0)
   try:
     read_flags()
     logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
@@ -81,13 +87,10 @@ def note(line: str):
 
 def read_flags():
   """Parses the command line. Raises Mistake for anything wrong with it."""
-  if '--help' in sys.argv:
-    print(sys.modules['__main__'].__doc__, flags.FLAGS.main_module_help(), sep='\n')
-    sys.exit(0)
   try:
     rest = flags.FLAGS(sys.argv)[1:]
     if 'config' in flags.FLAGS:
-      flags.FLAGS.config  # noqa: B018  a file that could not be read raises here
+      flags.FLAGS.config and flags.FLAGS.config.lock  # noqa: B018  raises if unread
   except (AttributeError, KeyError) as e:
     raise Mistake(unknown_key(sys.argv)
                   or f'{config_flag()}: {type(e).__name__}: {one_line(e)}') from e

@@ -151,7 +151,7 @@ def check_keys(c, known, at: str):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
   if at == 'config.model':  # its fields are those of the backbone: models.build
     return
-  for name in sorted(c.keys() ^ known.keys()):
+  for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'
     raise ValueError(f'{at} {wrong} {name!r}; its keys are {sorted(known)}.')
   for name, value in known.items():

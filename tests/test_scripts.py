@@ -62,7 +62,7 @@ def test_a_run_leaves_what_is_promised(run):
   assert [x['step'] for x in lines] == list(range(10, 301, 10))
   assert {'loss', 'grad_norm', 'lr', 'skipped', 'loss_t0'} <= lines[0].keys()
   losses = [x['loss'] for x in lines]
-  assert np.mean(losses[-5:]) < 0.8 * losses[0]
+  assert np.mean(losses[-5:]) < 0.9 * losses[0]
   assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'280', '300'}
   assert (run / 'samples' / '300.png').exists()
   assert any((run / 'tensorboard').iterdir())
@@ -114,7 +114,7 @@ def test_trains_and_previews_on_a_mesh(root, scripts):
                              '--config.train.steps=20')
   eight.close()
   assert code == 0 and '2 cpu device(s)' in out, err
-  first = [line['loss'] for line in logged(root / 'mesh')][0]
+  first = logged(root / 'mesh')[0]['loss']
   assert abs(first - logged(root / 'part')[0]['loss']) < 1e-5
   code, out, err = scripts.run(*train(root, 'mesh'), '--config.train.steps=30')
   assert code == 0 and 'resumed at step 20' in out, err  # on one device now
@@ -273,7 +273,8 @@ BAD = {
     'a parameter without a rule': ('{train} --config.optim.weight_decay=(("x",0.0),)',
                                    'config.optim.weight_decay has no rule'),
     'missing font': (
-        '{train} --config.data.source=emoji --config.data.font={root}/n.ttf', 'n.ttf'),
+        'train.py --config={root}/tiny.py --workdir={root}/font '
+        '--config.data.source=emoji --config.data.font={root}/n.ttf', 'n.ttf'),
     'half of --distributed': ('{train} --processes=2', '--distributed'),
     'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
     'no size': ('{train} --config.data.size=0', 'config.data.size is 0'),
@@ -287,7 +288,7 @@ BAD = {
     'unknown solver': ('{train} --config.sample.solver=x', "'x', not one of"),
     'a mesh larger than the devices': ('{train} --config.mesh.data=4', '1 device'),
     'a batch that parts do not divide': ('{train} --config.train.accumulate=3',
-                                         'config.train.accumulate, 3'),
+                                         'config.train.accumulate 3'),
     'a size that levels do not divide': ('{train} --config.model.patch=3', 'multiples'),
     'sample: no workdir': ('sample.py --prompt=x --out=x.png', '--workdir=FOLDER'),
     'sample: missing workdir': (
@@ -366,5 +367,4 @@ def test_a_mistake_is_one_line_and_exit_code_2(broken, run, scripts, case):
   notes = [x for x in err.splitlines() if 'is passed over' not in x]
   assert len(notes) == 1 and notes[0].startswith(line.split('.py')[0]), err
   assert not os.path.exists('x.png') and not (broken / 'x.gif').exists()
-  if 'font' not in case:  # which is looked for when the pictures are drawn
-    assert not (broken / 'new').exists(), 'a workdir was made for nothing'
+  assert not (broken / 'new').exists(), 'a workdir was made for nothing'

@@ -30,6 +30,10 @@ SEEN_OBJECTS = tuple(pair for pair in OBJECTS if pair not in UNSEEN_PAIRS)
 DRAWN = 256       # pixels of the canvas before the box filter
 GAP = 2.0         # least distance between two objects, pixels at size 32
 PARAPHRASES = 0.2  # share of the captions
+# Share of the training scenes told with `left of` or `above`. With a half, neither the
+# order of the words nor the relation alone says anything of the places, and networks
+# stay for very long at knowing neither; the tests ask for all four alike.
+FORWARD = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,6 +172,9 @@ def example(split: str, index: int, size: int, one: float = 0.15) -> dict:
   if split == 'train' and rng.random() < one:
     choices = ONE_OBJECT
   scene = choices[rng.integers(len(choices))]
+  if split == 'train' and scene.second is not None:
+    if (rng.random() < FORWARD) != (scene.relation in ('left of', 'above')):
+      scene = scene.mirrored()
   said = caption(scene)
   if split == 'train' and rng.random() < PARAPHRASES:
     said = rng.choice(paraphrases(scene))
@@ -197,7 +204,7 @@ class ShapesConfig(tfds.core.BuilderConfig):
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
   """Writes the pictures of a ShapesConfig as ArrayRecord, without TensorFlow."""
-  VERSION = tfds.core.Version('1.0.0')
+  VERSION = tfds.core.Version('1.1.0')
 
   def _info(self):
     size = self.builder_config.size

@@ -74,6 +74,17 @@ def test_areas_are_those_of_geometry(shape, share):
   np.testing.assert_allclose(drawn, share, rtol=0.03)
 
 
+def test_training_tells_most_scenes_forward_and_the_tests_all_alike():
+  def share(split):
+    said = [shapes.example(split, i, 8)['caption'] for i in range(1500)]
+    plain = [s for s in said if ' of a' in s or ' above ' in s or ' below ' in s]
+    plain = [s for s in plain if s.startswith('a') and 'to the' not in s]
+    forward = sum(' left of ' in s or ' above ' in s for s in plain)
+    return forward / len(plain)
+  assert abs(share('train') - shapes.FORWARD) < 0.05
+  assert abs(share('test') - 0.5) < 0.05
+
+
 def test_a_picture_of_a_split_is_always_the_same():
   for split in shapes.SPLITS:
     a, b = shapes.example(split, 5, 32), shapes.example(split, 5, 32)
