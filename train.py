@@ -96,7 +96,6 @@ def prepare_data(c):
 
 def wait_for_all(name: str):
   if jax.process_count() > 1:
-    from jax.experimental import multihost_utils
     multihost_utils.sync_global_devices(name)
 
 

@@ -48,7 +48,7 @@ class Log:
         os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
 
   def seconds(self) -> float:
-    """Spent on training since the log was opened."""
+    """Spent on training since the run began, without previews and checkpoints."""
     return time.monotonic() - self.start - self.paused
 
   def scalars(self, step: int, values: dict):
