@@ -8,7 +8,6 @@ import json
 import os
 import zlib
 
-import grain
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
@@ -52,9 +51,9 @@ def sums_of(tree) -> dict:
           for path, value in jax.tree_util.tree_leaves_with_path(fetched)}
 
 
-def crc(iterator) -> int:
-  """A checksum of the place that a grain iterator is at."""
-  return zlib.crc32(json.dumps(iterator.get_state(), sort_keys=True).encode())
+def crc(place) -> int:
+  """A checksum of a place in the data, which is JSON."""
+  return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
 class Checkpoints:
@@ -75,18 +74,18 @@ class Checkpoints:
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
   def save(self, step: int, state, iterator):
-    """Starts to write a TrainState and the position of a grain iterator.
+    """Starts to write a TrainState and the place of an iterator (`get_state`).
 
     A checkpoint of that step that is there already could not be read: it gives way.
     """
     if step in self.steps():
       self.manager.delete(step)
     rest = state.replace(ema=None)
-    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(iterator)}
+    place = iterator.get_state()
+    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(place)}
     saved = self.manager.save(step, force=True, args=ocp.args.Composite(
         state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
-        data=grain.checkpoint.CheckpointSave(iterator),
-        sums=ocp.args.JsonSave(sums)))
+        data=ocp.args.JsonSave(place), sums=ocp.args.JsonSave(sums)))
     if not saved:
       raise RuntimeError(f'Orbax did not save step {step}.')
 
@@ -95,31 +94,35 @@ class Checkpoints:
 
     Args:
       state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
+
+    Raises:
+      ValueError: `iterator` does not go on from that place (`set_state`).
     """
     rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema}, iterator)
-    return found and found['state'].replace(ema=found['ema'])
+    found = self._newest({'state': rest, 'ema': state.ema})
+    if found is None:
+      return None
+    iterator.set_state(found['data'])
+    return found['state'].replace(ema=found['ema'])
 
   def restore_ema(self, params):
     """(step, the newest whole average) for shapes with shardings; None if none is."""
     found = self._newest({'ema': params})
     return found and (found['step'], found['ema'])
 
-  def _newest(self, items: dict, iterator=None):
+  def _newest(self, items: dict):
     for step in self.steps():
       try:
         args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
-        if iterator is not None:
-          args['data'] = grain.checkpoint.CheckpointRestore(iterator)
         got = self.manager.restore(step, args=ocp.args.Composite(
-            sums=ocp.args.JsonRestore(), **args))
+            data=ocp.args.JsonRestore(), sums=ocp.args.JsonRestore(), **args))
         for item in items:
           for leaf, value in sums_of(got[item]).items():
             if got['sums'][item].get(leaf) != value:
               raise ValueError(f'the bits of {item}{leaf} are not those written')
-        if iterator is not None and got['sums']['data'] != crc(iterator):
+        if got['sums']['data'] != crc(got['data']):
           raise ValueError('the place in the data is not the one written')
-        return {'step': step} | {item: got[item] for item in items}
+        return {'step': step} | {item: got[item] for item in (*items, 'data')}
       except Exception as e:  # whatever a damaged file makes Orbax raise
         reason = ' '.join(str(e).split())[:200]
         self.say(f'checkpoint {step} cannot be read and is passed over: {reason}')
