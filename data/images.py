@@ -81,6 +81,31 @@ def decode(data: bytes, size: int, *, place: float = 0.5, most: int = MOST_PIXEL
   return np.asarray(picture)
 
 
+def shrunk(data: bytes, size: int, *, most: int = MOST_PIXELS, least: int = 1):
+  """Decodes a picture and brings its shorter side down to `size`, if it is longer.
+
+  At best quality: a JPEG is decoded at least twice too large, then resized by Lanczos.
+
+  Returns:
+    (an RGB picture of Pillow's, 'JPEG' or 'PNG' if `data` is already that picture in
+    that format, else None).
+  """
+  picture = opened(data, most, least)
+  kind, turned = picture.format, 'exif' in picture.info
+  plain = picture.mode == 'RGB' and not picture.has_transparency_data and not turned
+  try:
+    picture.draft(None, (2 * size, 2 * size))
+    picture = rgb(upright(picture))
+  except Exception as e:
+    raise Bad('damaged picture', str(e)) from e
+  w, h = picture.size
+  if min(w, h) <= size:
+    return picture, kind if plain else None
+  new = (size, max(size, round(h * size / w))) if w < h else (
+      max(size, round(w * size / h)), size)
+  return picture.resize(new, Image.Resampling.LANCZOS, reducing_gap=3.0), None
+
+
 def upright(picture):
   """Turns a picture as its EXIF says."""
   if 'exif' not in picture.info:

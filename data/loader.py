@@ -1,14 +1,12 @@
 """Pictures to batches: shuffled, mixed, repeated, sharded by process, resumable."""
 import functools
 import os
-import threading
-import time
 
 from absl import flags
 import grain
 import numpy as np
 
-from data import tokenizers
+from data import processes as others, tokenizers
 from data.problems import Tally
 
 KEPT = 1 << 15  # captions whose tokens are remembered, in each process
@@ -103,7 +101,7 @@ class Batches:
     return dataset.mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(
             num_workers=self.workers, per_worker_buffer_size=2),
-        worker_init_fn=functools.partial(follow, os.getpid()))
+        worker_init_fn=functools.partial(others.follow, os.getpid()))
 
   def get_state(self) -> dict:
     """JSON: the place, and the name of what is read there."""
@@ -123,15 +121,6 @@ class Batches:
     if self._iterator is not None:
       self._iterator.close()
       self._iterator = None
-
-
-def follow(parent: int, *_):
-  """In a worker: ends it when the trainer has gone, however that was."""
-  def watch():
-    while os.getppid() == parent:
-      time.sleep(0.5)
-    os._exit(1)
-  threading.Thread(target=watch, daemon=True).start()
 
 
 def batches(pictures, tokenizer, *, length: int, batch: int, seed: int,

@@ -109,7 +109,7 @@ class Pictures:
   def __repr__(self):
     return f'Pictures({self.name!r})'
 
-  def _source(self, i: int):
+  def place(self, i: int):
     """(the source of record i, its place there)."""
     k = int(np.searchsorted(self.starts, i, 'right')) - 1
     return self.sources[k], int(i - self.starts[k])
@@ -124,7 +124,7 @@ class Pictures:
   def read(self, i: int, rng=None):
     """Record i; with an rng, as config.data's crop, flip and captions ask for."""
     c = self.c
-    source, k = self._source(i)
+    source, k = self.place(i)
     record = source[k]
     texts = captions.usable(record['captions'], c.max_caption)
     text, place, flip = texts[0], 0.5, False
@@ -144,7 +144,7 @@ class Pictures:
 
   def substitute(self, i: int, attempt: int) -> int:
     """The record of the same source to try for record i, always the same ones."""
-    source, k = self._source(i)
+    source, k = self.place(i)
     digest = hashlib.blake2b(f'{k} {attempt}'.encode(), digest_size=8).digest()
     return i - k + int.from_bytes(digest, 'big') % len(source)
 
@@ -164,7 +164,7 @@ class Pictures:
     return {'image': blank, 'caption': ''}, Bad('no substitute').code
 
   def where(self, i: int) -> str:
-    source, k = self._source(i)
+    source, k = self.place(i)
     return source.where(k)
 
   def problems(self) -> dict[str, int]:
@@ -182,7 +182,7 @@ class Pictures:
     """
     step = max(1, -(-len(self) // most))
     for i in range(0, len(self), step):
-      source, k = self._source(i)
+      source, k = self.place(i)
       try:
         yield from captions.usable(source.captions(k), self.c.max_caption)
       except Bad:

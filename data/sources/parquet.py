@@ -14,21 +14,21 @@ from data import captions
 from data.problems import Bad
 from data.sources import paths
 
-ENDINGS = ('.parquet',)
 NAMES = ('image', 'jpg', 'png', 'img', 'picture')  # of columns, where '' looks
 HELD = 1 << 28  # bytes of row groups kept, in each process
 
 
 class Parquet:
   """[i] -> {'image': bytes, 'captions': [str, ...]}, in the order of the rows."""
+  ENDINGS = ('.parquet',)
 
-  def __init__(self, c):
-    """c: a config's `data`.
+  def __init__(self, c, whole: bool = True):
+    """c: a config's `data`. whole: False for a file of many, which may be empty.
 
     Raises:
       ValueError: no file matches, one is no Parquet, or lacks the columns.
     """
-    self.files = [f['path'] for f in paths.find(c.path, ENDINGS)]
+    self.files = [f['path'] for f in paths.find(c.path, self.ENDINGS)]
     first = self._open(self.files[0]).schema_arrow
     self.image, self.caption = columns(first, c.image, c.caption, self.files[0])
     self.groups, self.starts, total, most = [], [], 0, 1
@@ -41,7 +41,7 @@ class Parquet:
           self.groups.append((path, g))
           self.starts.append(total)
           total, most = total + group.num_rows, max(most, group.total_byte_size)
-    if not total:
+    if whole and not total:
       raise ValueError(f'config.data.path is {c.path!r}, whose files have no rows.')
     self.count, self.slots, self.problems = total, max(1, min(64, HELD // most)), {}
     self.name = f'parquet:{[paths.name(f) for f in self.files]}:{self.starts}:{total}'

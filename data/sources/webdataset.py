@@ -16,7 +16,6 @@ from data import captions, images, index
 from data.problems import Bad
 from data.sources import paths
 
-ENDINGS = ('.tar',)
 PICTURES = ('jpg', 'jpeg', 'png', 'webp', 'gif', 'bmp')
 MOST_TEXT = 1 << 20  # bytes of a caption or JSON member that are read
 SCHEMA = pa.schema([('shard', pa.int32()), ('offset', pa.int64()), ('size', pa.int64()),
@@ -25,14 +24,15 @@ SCHEMA = pa.schema([('shard', pa.int32()), ('offset', pa.int64()), ('size', pa.i
 
 class WebDataset:
   """[i] -> {'image': bytes, 'captions': [bytes, ...]}, in the order of the shards."""
+  ENDINGS = ('.tar',)
 
-  def __init__(self, c):
-    """c: a config's `data`.
+  def __init__(self, c, whole: bool = True):
+    """c: a config's `data`. whole: False for a shard of many, which may be empty.
 
     Raises:
       ValueError: no shard matches, one is no tar, or none has a picture.
     """
-    shards = paths.find(c.path, ENDINGS)
+    shards = paths.find(c.path, self.ENDINGS)
     self.shards = [shard['path'] for shard in shards]
     stamp = [[s['path'], s['size'], s['stamp']] for s in shards]
     self.index = index.cached(
@@ -40,10 +40,10 @@ class WebDataset:
         {'source': 'webdataset', 'path': c.path, 'caption': c.caption},
         lambda old: old == stamp, lambda: build(shards, stamp, c.caption, c.threads))
     about = self.index.about
-    if not about['rows']:
+    if whole and not about['rows']:
       raise ValueError(f'config.data.path is {c.path!r}: no picture '
                        f'({" ".join(PICTURES)}) in its {len(shards)} shards.')
-    if not about['captioned']:
+    if whole and not about['captioned']:
       wanted = c.caption or f'.txt, or one of {list(captions.NAMES)} in .json'
       raise ValueError(f'config.data.path is {c.path!r}: none of its {about["rows"]:,} '
                        f'pictures has a caption ({wanted}); see config.data.caption.')
