@@ -128,7 +128,8 @@ def main(flag):
   good = [x for x in seen if 'bad' not in x]
   tally = problems.Tally()
   tally.add([x['bad'].code if 'bad' in x else 0 for x in seen])
-  lines = [f'{c.source} {c.path}: {len(pictures):,} records']
+  of = 'a mixture' if c.mix else f'{c.source} {c.path}'.strip()
+  lines = [f'{of}: {len(pictures):,} records']
   if left_out := problems.listed(pictures.problems()):
     lines.append(f'left out of them: {left_out}')
   if step > 1:
@@ -136,8 +137,9 @@ def main(flag):
   lines += [tally.line(), *of_problems(pictures, [x for x in seen if 'bad' in x])]
   if good:
     lines += of_pictures(good, c.size) + of_captions(good, flag.config.get('tokenizer'))
-    every = -(-len(good) // flag.pictures)
-    picture = sheet.contact(pictures, good[::every], lines[0])
+    n = min(flag.pictures, len(good))
+    shown = [good[k * len(good) // n] for k in range(n)]
+    picture = sheet.contact(pictures, shown, lines[0])
     images.write_png(flag.out, picture, {})
     lines += ['', flag.out]
   print('\n'.join(lines))

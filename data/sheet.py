@@ -1,23 +1,33 @@
 """A contact sheet: what training sees of some pictures, over their captions."""
+import bisect
 import math
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-COLUMNS, CELL, GAP = 6, 192, 18  # pictures; pixels, and between them
+COLUMNS, CELL, GAP = 6, 192, 18  # pictures; about as many pixels; and between them
 LINES, LINE, TEXT = 4, 16, 13    # of a caption; pixels of a line and of its letters
 FONTS = ('NotoSans-Regular.ttf', 'DejaVuSans.ttf', 'LiberationSans-Regular.ttf',
-         'Arial.ttf')
+         'NotoSansCJK-Regular.ttc', 'DroidSansFallbackFull.ttf', 'Arial Unicode.ttf')
 
 
-def font(size: int):
-  """A font with many scripts if this machine has one, else Pillow's own."""
+def fonts(size: int) -> list:
+  """Those of FONTS that this machine has, and Pillow's own."""
+  found = []
   for name in FONTS:
     try:
-      return ImageFont.truetype(name, size)
+      found.append(ImageFont.truetype(name, size))
     except OSError:
       pass
-  return ImageFont.load_default(size)
+  return [*found, ImageFont.load_default(size)]
+
+
+def fitting(faces, text: str):
+  """The first of the fonts that lack fewest letters of a text."""
+  def lacks(face):
+    none = bytes(face.getmask('\U0010ffff'))  # how a letter that is missing looks
+    return sum(bytes(face.getmask(x)) == none for x in set(text) - {' '})
+  return min(faces, key=lacks)
 
 
 def wrapped(text: str, face, width: int, lines: int) -> list[str]:
@@ -34,8 +44,8 @@ def wrapped(text: str, face, width: int, lines: int) -> list[str]:
       elif line:
         out, line = [*out, line], ''
       else:
-        fits = next(n for n in range(len(word), 0, -1)
-                    if n == 1 or face.getlength(word[:n]) <= width)
+        fits = max(1, bisect.bisect_right(
+            range(len(word)), width, key=lambda n: face.getlength(word[:n])) - 1)
         out, word = [*out, word[:fits]], word[fits:]
   out = [*out, line] if line else out
   if len(out) > lines:
@@ -55,27 +65,28 @@ def contact(pictures, found: list[dict], title: str) -> np.ndarray:
   Returns:
     uint8 [h w 3].
   """
-  rows = math.ceil(len(found) / COLUMNS)
-  high = CELL + LINE * (LINES + 1) + GAP
-  head = 2 * GAP + 12
-  page = Image.new('RGB', (GAP + COLUMNS * (CELL + GAP), head + rows * high), 'white')
-  pen, face, large = ImageDraw.Draw(page), font(TEXT), font(TEXT + 3)
+  size = pictures.c.size
+  # By whole factors, so that the pixels that are learned can be seen.
+  cell = size * max(1, round(CELL / size)) if size < 1.5 * CELL else CELL
+  rows, head = math.ceil(len(found) / COLUMNS), 3 * GAP
+  high = cell + LINE * (LINES + 1) + GAP
+  page = Image.new('RGB', (GAP + COLUMNS * (cell + GAP), head + rows * high), 'white')
+  pen, faces = ImageDraw.Draw(page), fonts(TEXT)
+  large = fonts(TEXT + 3)[0]
   pen.text((GAP, GAP), wrapped(title, large, page.width - 2 * GAP, 1)[0], '#111', large)
   for k, about in enumerate(found):
-    x = GAP + k % COLUMNS * (CELL + GAP)
-    y = head + k // COLUMNS * high
+    x, y = GAP + k % COLUMNS * (cell + GAP), head + k // COLUMNS * high
     square = Image.fromarray(pictures[about['record']]['image'])
-    small = square.width < CELL  # pixels stay visible, as they are what is learned
-    square = square.resize((CELL, CELL), Image.Resampling.NEAREST if small
-                           else Image.Resampling.LANCZOS)
-    page.paste(square, (x, y))
-    y += CELL + 5
-    lines = wrapped(about['texts'][0], face, CELL, LINES)
-    for line in lines:
+    page.paste(square.resize((cell, cell), Image.Resampling.NEAREST if cell >= size
+                             else Image.Resampling.LANCZOS), (x, y))
+    y += cell + 5
+    texts = about['texts']
+    face = fitting(faces, texts[0])
+    for line in wrapped(texts[0], face, cell, LINES):
       pen.text((x, y), line, '#222', face)
       y += LINE
-    more = len(about['texts']) - 1
-    w, h = about['size']
-    pen.text((x, y), f'{w} × {h}' + (f', {more} more captions' if more else ''), '#999',
-             face)
+    note = '{} × {}'.format(*about['size'])
+    if len(texts) > 1:
+      note += f', first of {len(texts)} captions'
+    pen.text((x, y), note, '#999', faces[0])
   return np.asarray(page)

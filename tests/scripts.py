@@ -41,7 +41,7 @@ def run():
 """ + FORK
 DATA = r"""
 import runpy, sys
-from data import inspect, shards
+from data import command, shards, sheet, tokenizers
 def run():
   runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
 """ + FORK  # for argv[0] such as data.prepare
