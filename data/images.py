@@ -7,7 +7,7 @@ import numpy as np
 
 from data.problems import Bad
 
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP')  # that are read, by what is in them
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'PPM')  # told by what is in them
 MOST_PIXELS = 50_000_000  # of a picture to read; see also config.data.max_pixels
 MOST_BYTES = 1 << 27      # of a file
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own cap only warns; `opened` has ours
@@ -65,6 +65,9 @@ def decode(data: bytes, size: int, *, place: float = 0.5, most: int = MOST_PIXEL
   Raises:
     Bad: see `opened`; or the decoder fails, as it does for a file cut short.
   """
+  head = b'P6\n%d %d\n255\n' % (size, size)  # PPM: nothing to decode
+  if data.startswith(head) and len(data) == len(head) + 3 * size**2 and size >= least:
+    return np.frombuffer(data, np.uint8, -1, len(head)).reshape(size, size, 3)
   picture = opened(data, most, least)
   try:
     picture.draft(None, (size, size))
@@ -87,8 +90,8 @@ def shrunk(data: bytes, size: int, *, most: int = MOST_PIXELS, least: int = 1):
   At best quality: a JPEG is decoded at least twice too large, then resized by Lanczos.
 
   Returns:
-    (an RGB picture of Pillow's, 'JPEG' or 'PNG' if `data` is already that picture in
-    that format, else None).
+    (an RGB picture of Pillow's, 'JPEG', 'PNG' or so if `data` is already that picture
+    in that format, else None).
   """
   picture = opened(data, most, least)
   kind, turned = picture.format, 'exif' in picture.info

@@ -43,12 +43,12 @@ class Reader:
       self._tokens = functools.lru_cache(KEPT)(self._encode)
     images, problems = None, np.zeros(self.part, np.uint8)
     tokens = np.empty((self.part, self.length), np.int32)
-    for row in range(self.part):
-      place = int(k) * self.part + row
-      rng = None
-      if self.pictures.random:
-        rng = np.random.default_rng((self.seed, place))
-      item, problems[row] = self.pictures.read_any(self.order[place], rng)
+    places = range(int(k) * self.part, (int(k) + 1) * self.part)
+    numbers = [self.order[place] for place in places]
+    found = self.pictures.fetch(numbers)
+    for row, place in enumerate(places):
+      item, problems[row] = self.pictures.read_any(
+          numbers[row], (self.seed, place), found[row])
       if images is None:
         images = np.empty((self.part, *item['image'].shape), np.uint8)
       images[row], tokens[row] = item['image'], self._tokens(item['caption'])

@@ -21,7 +21,7 @@ from data.problems import Bad
 from data.sources import array_record, paths
 
 PLAN, NOTES = 'plan.json', 'notes'
-ENCODINGS = {'jpeg': 'JPEG', 'png': 'PNG'}
+ENCODINGS = {'jpeg': 'JPEG', 'png': 'PNG', 'ppm': 'PPM'}
 
 
 def plan(c, out: str, *, size: int, encoding: str, quality: int, shards: int) -> dict:
@@ -156,11 +156,11 @@ def resized(data: bytes, settings: dict) -> bytes:
   if plain == kind:
     return data
   out = io.BytesIO()
-  if kind == 'PNG':
-    picture.save(out, kind, compress_level=1)
-  else:  # at high quality, colours in full resolution too
+  if kind == 'JPEG':  # at high quality, colours in full resolution too
     quality = settings['quality']
     picture.save(out, kind, quality=quality, subsampling=0 if quality > 90 else 2)
+  else:
+    picture.save(out, kind, **({'compress_level': 1} if kind == 'PNG' else {}))
   return out.getvalue()
 
 

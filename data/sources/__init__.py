@@ -5,7 +5,10 @@ several, as they are stored}, which raises problems.Bad for a record that cannot
 `captions(i)` does without the picture, `where(i)` says where record i lies, `name`
 changes when the records do, and `problems` counts what has been left out of them.
 """
+import bisect
 import hashlib
+import itertools
+import types
 
 import numpy as np
 
@@ -92,27 +95,28 @@ class Pictures:
 
   def __init__(self, c, split: str | None = None):
     """c: a config's `data`, prepared. split: in the place of config.data.split."""
-    self.c = c.copy_and_resolve_references()
+    c = c.copy_and_resolve_references()
     if split is not None:
-      self.c.split = split
-    weighted = parts(self.c)
+      c.split = split
+    self.c = types.SimpleNamespace(**c)  # a config takes long to look into
+    weighted = parts(c)
     self.sources = [SOURCES[part.source](part) for _, part in weighted]
     self.weights = [weight for weight, _ in weighted]
-    self.starts = np.cumsum([0] + [len(source) for source in self.sources])
+    self.starts = [0, *itertools.accumulate(map(len, self.sources))]
     names = [source.name for source in self.sources]
     self.name = names[0] if len(names) == 1 else hashlib.sha256(
         repr((names, self.weights)).encode()).hexdigest()[:16]
 
   def __len__(self):
-    return int(self.starts[-1])
+    return self.starts[-1]
 
   def __repr__(self):
     return f'Pictures({self.name!r})'
 
   def place(self, i: int):
     """(the source of record i, its place there)."""
-    k = int(np.searchsorted(self.starts, i, 'right')) - 1
-    return self.sources[k], int(i - self.starts[k])
+    k = bisect.bisect_right(self.starts, i) - 1
+    return self.sources[k], i - self.starts[k]
 
   def __getitem__(self, i):
     """{'image': uint8 [size size 3], 'caption': str}: the centre, the first caption.
@@ -121,26 +125,45 @@ class Pictures:
     """
     return self.read(i)
 
-  def read(self, i: int, rng=None):
-    """Record i; with an rng, as config.data's crop, flip and captions ask for."""
+  def fetch(self, numbers: list[int]) -> list:
+    """Those records, as they are stored, of sources that are faster at many at once.
+
+    None for the others, and where something is wrong with one of them: `read` will say.
+    """
+    found = [None] * len(numbers)
+    for source, start, end in zip(self.sources, self.starts, self.starts[1:]):
+      if hasattr(source, 'fetch'):
+        here = [at for at, i in enumerate(numbers) if start <= i < end]
+        try:
+          records = source.fetch([numbers[at] - start for at in here])
+        except Bad:
+          continue
+        for at, record in zip(here, records):
+          found[at] = record
+    return found
+
+  def read(self, i: int, key: tuple | None = None, record=None):
+    """Record i; with a key, as config.data's crop, flip and captions ask for.
+
+    Args:
+      key: integers that say which of all random choices are made.
+      record: what `fetch` gave.
+    """
     c = self.c
-    source, k = self.place(i)
-    record = source[k]
+    if record is None:
+      source, k = self.place(i)
+      record = source[k]
     texts = captions.usable(record['captions'], c.max_caption)
     text, place, flip = texts[0], 0.5, False
-    if rng is not None and self.random:
-      which, where, side = rng.random(3)
-      text = texts[int(which * len(texts))] if c.captions == 'random' else text
+    several = len(texts) > 1 and c.captions == 'random'
+    if key and (several or c.crop == 'random' or c.flip):
+      which, where, side = np.random.default_rng(key).random(3)
+      text = texts[int(which * len(texts))] if several else text
       place = where if c.crop == 'random' else place
       flip = c.flip and side < 0.5
     image = images.decode(record['image'], c.size, place=place, most=c.max_pixels,
                           least=c.min_side)
     return {'image': image[:, ::-1] if flip else image, 'caption': text}
-
-  @property
-  def random(self) -> bool:
-    """Whether anything about a record is drawn at random each time."""
-    return self.c.crop == 'random' or self.c.flip or self.c.captions == 'random'
 
   def substitute(self, i: int, attempt: int) -> int:
     """The record of the same source to try for record i, always the same ones."""
@@ -148,18 +171,19 @@ class Pictures:
     digest = hashlib.blake2b(f'{k} {attempt}'.encode(), digest_size=8).digest()
     return i - k + int.from_bytes(digest, 'big') % len(source)
 
-  def read_any(self, i: int, rng=None):
+  def read_any(self, i: int, key: tuple | None = None, record=None):
     """Record i, or the first of its substitutes that is good.
 
     Returns:
       ({'image', 'caption'}, 0 or what is wrong with record i: a code of problems).
     """
-    problem = 0
+    problem, first = 0, i
     for attempt in range(TRIES):
       try:
-        return self.read(self.substitute(i, attempt) if attempt else i, rng), problem
+        return self.read(i, key, record), problem
       except Bad as e:
-        problem = problem or e.code
+        problem, record = problem or e.code, None
+        i = self.substitute(first, attempt)
     blank = np.zeros((self.c.size, self.c.size, 3), np.uint8)
     return {'image': blank, 'caption': ''}, Bad('no substitute').code
 

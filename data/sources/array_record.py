@@ -45,9 +45,12 @@ class Shards:
     return len(self._records)
 
   def __getitem__(self, i):
+    return self.fetch([i])[0]
+
+  def fetch(self, numbers: list[int]) -> list[dict]:
     try:
-      return msgpack.unpackb(self._records[i])
-    except (ValueError, RuntimeError) as e:
+      return [msgpack.unpackb(data) for data in self._records.__getitems__(numbers)]
+    except (ValueError, RuntimeError) as e:  # bits have changed
       raise Bad('unreadable file', str(e)) from e
 
   def captions(self, i):

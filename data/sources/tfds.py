@@ -108,7 +108,13 @@ class Prepared:
     return len(self._records)
 
   def __getitem__(self, i):
-    fields = tf_example_pb2.Example.FromString(self._records[i]).features.feature
+    return self._parsed(self._records[i])
+
+  def fetch(self, numbers: list[int]) -> list[dict]:
+    return [self._parsed(data) for data in self._records.__getitems__(numbers)]
+
+  def _parsed(self, data: bytes) -> dict:
+    fields = tf_example_pb2.Example.FromString(data).features.feature
     image = fields[self.image].bytes_list.value
     if not image:
       raise Bad('empty file')

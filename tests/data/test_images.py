@@ -100,6 +100,7 @@ def alpha():
      (30, 30, 220)),
     (stored(halves(), 'WEBP', lossless=True), (220, 30, 30), (30, 30, 220)),
     (stored(halves(), 'BMP'), (220, 30, 30), (30, 30, 220)),
+    (stored(halves(), 'PPM'), (220, 30, 30), (30, 30, 220)),
     (cmyk(), (220, 30, 30), (30, 30, 220)),
     (palette(), (220, 30, 30), (30, 30, 220)),
     (gif(), (220, 30, 30), (30, 30, 220)),
@@ -108,8 +109,8 @@ def alpha():
     (stored(halves().convert('L')), (86, 86, 86), (52, 52, 52)),
     (stored(halves().convert('LA')), (86, 86, 86), (52, 52, 52)),
     (stored(halves().convert('1', dither=0)), (0, 0, 0), (0, 0, 0)),
-], ids=['jpeg', 'webp', 'bmp', 'cmyk', 'palette', 'gif', '16 bits', 'alpha', 'grey',
-        'grey alpha', 'one bit'])
+], ids=['jpeg', 'webp', 'bmp', 'ppm', 'cmyk', 'palette', 'gif', '16 bits', 'alpha',
+        'grey', 'grey alpha', 'one bit'])
 @pytest.mark.parametrize('size', [32, 8])
 def test_every_mode_becomes_rgb(data, left, right, size):
   image = images.decode(data, size)
@@ -166,7 +167,7 @@ def test_a_file_cut_short_is_bad_or_whole(kind, cut):
 
 def test_flipped_bits_raise_nothing_but_bad():
   rng = np.random.default_rng(0)
-  for kind in ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP'):
+  for kind in ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'PPM'):
     data = stored(halves((40, 20)), kind)
     for _ in range(150):
       broken = bytearray(data)

@@ -71,9 +71,9 @@ def test_a_batch_need_not_divide_the_records(pictures, bpe):
 
 def random(pictures):
   """The same pictures, with everything about them drawn at random."""
-  c = pictures.c.copy_and_resolve_references()
-  c.update(dict(crop='random', flip=True))
-  return sources.Pictures(c)
+  root = pathlib.Path(pictures.sources[0].root)
+  return sources.Pictures(made.config(
+      root.parent, source='folder', path=str(root), crop='random', flip=True))
 
 
 def assert_same(a, b):

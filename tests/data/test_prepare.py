@@ -31,8 +31,9 @@ def prepared(tmp_path, out):
   return sources.Pictures(c)
 
 
-@pytest.mark.parametrize('kind', ['folder', 'webdataset', 'parquet'])
-def test_every_record_is_prepared_once_with_its_captions(kind, tmp_path):
+@pytest.mark.parametrize('kind, encoding', [
+    ('folder', 'png'), ('webdataset', 'png'), ('parquet', 'ppm')])
+def test_every_record_is_prepared_once_with_its_captions(kind, encoding, tmp_path):
   root = tmp_path / 'in'
   if kind == 'folder':
     made.folder(root, N)
@@ -41,7 +42,7 @@ def test_every_record_is_prepared_once_with_its_captions(kind, tmp_path):
   else:
     made.parquet(root / 'a.parquet', N)
   c = made.config(tmp_path, source=kind, path=str(root))
-  manifest = prepare(c, tmp_path / 'out')
+  manifest = prepare(c, tmp_path / 'out', encoding=encoding)
   assert manifest['records'] == N and manifest['problems'] == {}
   assert len(manifest['shards']) == (5 if kind == 'webdataset' else 4)
   before, after = sources.Pictures(c), prepared(tmp_path, tmp_path / 'out')

@@ -110,7 +110,7 @@ def test_one_of_several_captions_is_drawn(tmp_path):
   c = made.config(tmp_path, **write('coco', tmp_path))
   sources.prepare(c)
   pictures = sources.Pictures(c)
-  said = {pictures.read(3, np.random.default_rng(k))['caption'][0] for k in range(60)}
+  said = {pictures.read(3, (0, k))['caption'][0] for k in range(60)}
   assert said == set('01234')
 
 
