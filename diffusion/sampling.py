@@ -29,6 +29,14 @@ def initial_noise(keys, shape):
   return jax.vmap(one)(keys)
 
 
+def prior(schedule, t, keys, shape):
+  """x_t f32[b h w c] with hardly any picture in it, to start from at time t (f32[]).
+
+  sqrt(alpha^2 + sigma^2) times noise: what x_t is if pictures are standard normal.
+  """
+  return jnp.hypot(*schedule(t)) * initial_noise(keys, shape)
+
+
 def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False):
   """Integrates x_T [b h w c] along decreasing times f32[n + 1].
 
