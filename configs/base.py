@@ -39,13 +39,16 @@ def get_config():
   ))
   c.text = ConfigDict(dict(width=128, depth=2, heads=4))
 
+  # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
-      schedule='flow',     # linear, cosine, flow
-      target='flow',       # what the network predicts: eps, x0, v, flow
-      weight='flow',       # of the loss: that of a target, or min_snr
+      schedule='flow',     # linear, scaled_linear, cosine, flow, edm
+      target='flow',       # what the network predicts: eps, x0, v, flow, edm
+      input_std=0.0,       # show the network x_t / std(x_t) for data so wide; 0: x_t
+      weight='flow',       # of errors: a target, min_snr, soft_min_snr, p2, sigmoid
       weight_cap=400.0,    # most that a square error of x0 weighs, but for the target's
-      times='logit_normal',  # uniform, logit_normal
-      mean=0.0, std=1.0,   # of logit(t), for logit_normal
+      per='draw',          # what a weight is for: a draw, time, log_snr
+      learned_weight=False,  # divide errors by an uncertainty learned beside
+      times='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal, adaptive
       stratified=True,     # spread the times of a batch evenly over their density
       caption_dropout=0.1,  # share of captions replaced by the empty one
   ))
@@ -59,7 +62,8 @@ def get_config():
       b1=0.9, b2=0.99,     # of Adam, under muon too for what it leaves to Adam
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
       clip=1.0,            # greatest norm of a gradient
-      ema=0.999,           # decay a step of the averaged weights, shorter at the start
+      ema=('exponential',),  # averages of the weights: exponential, power; drawn from
+                             # the first
   ))
 
   c.train = ConfigDict(dict(
@@ -70,6 +74,7 @@ def get_config():
       checkpoint_every=500,
       sample_every=1_000,  # 0: never
       eval_every=0,        # 0: never; prompt accuracy, of the shapes world
+      averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
       max_skipped=20,      # steps in a row with a gradient that is not finite
   ))
@@ -77,7 +82,16 @@ def get_config():
   c.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # devices; -1 takes the rest
 
   c.sample = ConfigDict(dict(
-      solver='dpmpp_2m', steps=30, guidance=3.0, clip=1.0,  # |x0| at most; 0: any
+      solver='dpmpp_2m',   # docs/solvers.md has all
+      steps=30,
+      grid='linear',       # times of the steps: linear, shifted, flux, karras,
+                           # exponential, trailing, leading, linspace, custom
+      guidance=3.0,        # 1 is the prompt alone
+      rule='cfg',          # how it is applied: cfg, apg, zero_star
+      over_time='constant',  # scale of guidance: constant, linear, cosine
+      interval=(0.0, 1.0),  # of times at which there is guidance
+      rescale=0.0,         # share by which its spread is taken back
+      clip='static',       # of x0: none, static, dynamic
       batch=64,            # pictures drawn at once
       prompts=('a red circle', 'a blue square'),  # drawn every sample_every steps
       num=4,               # pictures a prompt
@@ -94,13 +108,13 @@ POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.len
     text.depth text.heads optim.lr optim.clip train.steps train.batch train.accumulate
     train.log_every train.checkpoint_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
-    diffusion.weight_cap diffusion.std'''.split()
-SHARES = '''data.one diffusion.caption_dropout optim.decay_from optim.ema optim.b1
+    diffusion.weight_cap'''.split()
+SHARES = '''data.one diffusion.caption_dropout sample.rescale optim.decay_from optim.b1
     optim.b2'''.split()
 
 
-NOT_NEGATIVE = '''optim.warmup train.sample_every train.eval_every
-    sample.clip'''.split()
+NOT_NEGATIVE = '''optim.warmup train.sample_every train.eval_every train.averages_every
+    diffusion.input_std'''.split()
 
 
 def check(c):
@@ -120,7 +134,7 @@ def check(c):
   for key in NOT_NEGATIVE:
     if value(key) < 0:
       raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
-  for key in ('model.mults', 'sample.prompts', 'eval.kinds'):
+  for key in ('model.mults', 'optim.ema', 'sample.prompts', 'eval.kinds'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
   if min(c.model.mults) <= 0:

@@ -16,6 +16,22 @@ def time_features(t, width: int):
   return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
 
 
+class Uncertainty(nn.Module):
+  """The log variance u of a loss, a function of log-SNR: arXiv:2312.02696 section C.2.
+
+  One linear layer on fixed random waves of EDM's c_noise, ln(sigma / alpha) / 4; zero
+  at first.
+  """
+  width: int = 128
+
+  @nn.compact
+  def __call__(self, log_snr):
+    """log_snr: f32[b]. Returns f32[b]."""
+    rates, turns = jax.random.normal(jax.random.key(0), (2, self.width))
+    waves = jnp.cos(2 * jnp.pi * (-log_snr[:, None] / 8 * rates + turns))
+    return nn.Dense(1, kernel_init=nn.initializers.zeros, name='out')(waves)[:, 0]
+
+
 class Norm(nn.Module):
   """Layer or group normalisation with float32 statistics.
 

@@ -1,7 +1,8 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data`
-(the loader's position) and `sums` (a checksum a leaf).
+checkpoints/<step>/ holds `state` (all of TrainState but the averages), `ema`, `data`
+(the loader's position) and `sums` (a checksum a leaf); averages/<step>/, kept for
+averages made afterwards, `ema` and `sums`.
 """
 import fcntl
 import json
@@ -63,32 +64,26 @@ class Checkpoints:
   A step that cannot be read whole is passed over for the one before it, and said.
   """
 
-  def __init__(self, workdir: str, keep: int | None = None, say=print):
+  def __init__(self, workdir: str, folder: str = 'checkpoints', *, read_only=False,
+               keep: int | None = None, say=print):
+    """folder: in the workdir. keep: the newest so many; None keeps all."""
     self.say = say
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=keep is not None, read_only=keep is None)
+        max_to_keep=keep, create=not read_only, read_only=read_only)
     self.manager = ocp.CheckpointManager(
-        os.path.join(os.path.abspath(workdir), 'checkpoints'), options=options)
+        os.path.join(os.path.abspath(workdir), folder), options=options)
 
   def steps(self) -> list[int]:
     """Steps that there are, newest first."""
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
   def save(self, step: int, state, iterator):
-    """Starts to write a TrainState and the position of a grain iterator.
+    """Starts to write a TrainState and the position of a grain iterator."""
+    self._write(step, {'state': state.replace(ema=None), 'ema': state.ema}, iterator)
 
-    A checkpoint of that step that is there already could not be read: it gives way.
-    """
-    if step in self.steps():
-      self.manager.delete(step)
-    rest = state.replace(ema=None)
-    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(iterator)}
-    saved = self.manager.save(step, force=True, args=ocp.args.Composite(
-        state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
-        data=grain.checkpoint.CheckpointSave(iterator),
-        sums=ocp.args.JsonSave(sums)))
-    if not saved:
-      raise RuntimeError(f'Orbax did not save step {step}.')
+  def save_ema(self, step: int, ema):
+    """Starts to write averages alone."""
+    self._write(step, {'ema': ema})
 
   def restore(self, state, iterator):
     """The newest whole TrainState, with `iterator` set to its place; None if none is.
@@ -100,13 +95,31 @@ class Checkpoints:
     found = self._newest({'state': rest, 'ema': state.ema}, iterator)
     return found and found['state'].replace(ema=found['ema'])
 
-  def restore_ema(self, params):
-    """(step, the newest whole average) for shapes with shardings; None if none is."""
-    found = self._newest({'ema': params})
+  def restore_ema(self, ema, steps=None):
+    """(step, the newest whole averages) for shapes with shardings; None if none is.
+
+    Args:
+      ema: tuple of trees of ShapeDtypeStructs.
+      steps: to look at; None for all.
+    """
+    found = self._newest({'ema': ema}, steps=steps)
     return found and (found['step'], found['ema'])
 
-  def _newest(self, items: dict, iterator=None):
-    for step in self.steps():
+  def _write(self, step: int, trees: dict, iterator=None):
+    """One of that step that is there already could not be read: it gives way."""
+    if step in self.steps():
+      self.manager.delete(step)
+    sums = {k: sums_of(v) for k, v in trees.items()}
+    args = {k: ocp.args.StandardSave(v) for k, v in trees.items()}
+    if iterator is not None:
+      sums['data'] = crc(iterator)
+      args['data'] = grain.checkpoint.CheckpointSave(iterator)
+    if not self.manager.save(step, force=True, args=ocp.args.Composite(
+        sums=ocp.args.JsonSave(sums), **args)):
+      raise RuntimeError(f'Orbax did not save step {step}.')
+
+  def _newest(self, items: dict, iterator=None, steps=None):
+    for step in self.steps() if steps is None else steps:
       try:
         args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
         if iterator is not None:

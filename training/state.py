@@ -5,6 +5,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from diffusion import times
 from training import mesh as meshes
 
 
@@ -13,30 +14,35 @@ class TrainState:
   """Attributes:
     step: int32[], updates tried so far, skipped ones included.
     params: trained parameters, float32.
-    ema: their exponential average, which samples are drawn from.
+    ema: their averages, a tuple of trees like `params`; samples are drawn from the
+      first.
     opt_state: of the optimizer.
+    squares: f32[times.BINS], running mean square loss by time.
     skipped: int32[2], steps skipped in all and in a row.
   """
   step: Any
   params: Any
   ema: Any
   opt_state: Any
+  squares: Any
   skipped: Any
 
 
-def create(init, optimizer, mesh, key):
+def create(init, optimizer, mesh, key, averages: int = 1):
   """A fresh state, each leaf made where it is to lie, and its shardings.
 
   Args:
     init: key -> parameters.
+    averages: how many are kept.
 
   Returns:
     (TrainState, TrainState of shardings).
   """
   def fresh(key):
     params = init(key)
-    return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params),
-                      optimizer.init(params), jnp.zeros(2, jnp.int32))
+    copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
+    return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
+                      jnp.ones(times.BINS), jnp.zeros(2, jnp.int32))
   shardings = state_shardings(jax.eval_shape(fresh, key), mesh)
   return jax.jit(fresh, out_shardings=shardings)(key), shardings
 
@@ -55,5 +61,5 @@ def state_shardings(shapes, mesh):
       if shape == leaf.shape:
         return sharding
     return whole
-  return TrainState(whole, placed, placed,
-                    jax.tree.map_with_path(find, shapes.opt_state), whole)
+  return TrainState(whole, placed, (placed,) * len(shapes.ema),
+                    jax.tree.map_with_path(find, shapes.opt_state), whole, whole)

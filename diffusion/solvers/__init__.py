@@ -8,7 +8,6 @@ has one key a picture. None evaluates `denoise` at s = 0, and each evaluates it 
 
 `adaptive` chooses its own times, so it is a function of its own, not one of these.
 """
-from diffusion import choices
 from diffusion.solvers import first_order, multistep, runge_kutta
 from diffusion.solvers.adaptive import adaptive
 from diffusion.solvers.steps import Solver
@@ -30,9 +29,4 @@ SOLVERS = {  # name -> (schedule, **options) -> Solver
     'lms': multistep.lms,
 }
 
-__all__ = ['SOLVERS', 'Solver', 'adaptive', 'make']
-
-
-def make(name: str, schedule, **options) -> Solver:
-  """A solver by its name. Raises ValueError for an unknown name or option."""
-  return choices.make(SOLVERS, name, 'sample.solver', schedule, **options)
+__all__ = ['SOLVERS', 'Solver', 'adaptive']

@@ -42,7 +42,7 @@ def ddpm(schedule, *, variance: str = 'posterior') -> Solver:
   """
   if variance not in ('posterior', 'large'):
     raise ValueError(
-        f"config.sample.variance is {variance!r}, not one of ['large', 'posterior'].")
+        f"variance is {variance!r}; ddpm takes 'large' or 'posterior'.")
   if variance == 'posterior':
     return ddim(schedule, eta=1.0)
 

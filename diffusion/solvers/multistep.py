@@ -170,7 +170,7 @@ def unipc(schedule, *, order: int = 2) -> Solver:
     order: 2 or 3, of the predictor.
   """
   if order not in (2, 3):
-    raise ValueError(f'config.sample.order is {order}; unipc takes 2 or 3.')
+    raise ValueError(f'order is {order}; unipc takes 2 or 3.')
 
   def step(denoise, x, state, t, s, keys):
     del keys

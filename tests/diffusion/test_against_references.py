@@ -113,7 +113,7 @@ def given_noise(monkeypatch):
 @pytest.mark.parametrize('case', list(CASES))
 def test_ends_where_the_reference_does(case, given_noise):
   noise, name, options = CASES[case]
-  solver = solvers.make(name, noise, **options)
+  solver = solvers.SOLVERS[name](noise, **options)
   times = times_at(noise, FOUND[f'{case}/ratio'])
 
   @jax.jit

@@ -74,8 +74,6 @@ def test_given_times_stay_and_are_interpolated_in_log_snr():
 
 
 @pytest.mark.parametrize('name, steps, options, said', [
-    ('karas', 5, {}, "grid is 'karas', not one of"),
-    ('karras', 5, dict(tokens=3), "takes no option 'tokens'"),
     ('leading', 600, dict(offset=500), 'do not decrease'),
     ('trailing', 2000, {}, 'do not decrease'),
     ('custom', 5, dict(times=(0.5,)), 'config.sample.times'),

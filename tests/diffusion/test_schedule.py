@@ -116,7 +116,6 @@ def test_time_of_is_as_fine_as_the_floats_are():
 
 
 @pytest.mark.parametrize('options, said', [
-    (dict(name='cos'), "schedule is 'cos', not one of"),
     (dict(name='flow', zero_snr=True), 'zero_snr'),
     (dict(name='edm', zero_snr=True), 'zero_snr'),
     (dict(name='cosine', zero_snr=True), 'zero_snr'),
@@ -124,7 +123,7 @@ def test_time_of_is_as_fine_as_the_floats_are():
     (dict(name='linear', steps=-1), 'steps'),
     (dict(name='linear', shift=0.0), 'shift')])
 def test_what_makes_no_sense_is_refused_by_name(options, said):
-  with pytest.raises(ValueError, match=f'config.diffusion.{said}'):
+  with pytest.raises(ValueError, match=said):
     schedule.make(**options)
 
 

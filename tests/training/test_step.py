@@ -7,11 +7,14 @@ import numpy as np
 import optax
 import pytest
 
-import sample
-from training import loss as losses, mesh as meshes, optim, state as states
+import drawing
+from diffusion import times
+from training import ema, loss as losses, mesh as meshes, optim, state as states
 from training import step as steps
 
 KEY = jax.random.key(0)
+AVERAGES = [ema.exponential(0.9)]
+EVEN = jnp.ones(times.BINS)
 compiled = []  # names of what XLA compiled
 jax.monitoring.register_event_duration_secs_listener(
     lambda name, *_, **__: 'backend_compile' in name and compiled.append(name))
@@ -20,7 +23,7 @@ jax.monitoring.register_event_duration_secs_listener(
 @pytest.fixture(scope='module')
 def parts(config, tokenizer):
   """(model, draw, loss, optimizer, rate) of the small config."""
-  model = sample.build_model(config, tokenizer.get_vocab_size())
+  model = drawing.build_model(config, tokenizer.get_vocab_size())
   empty = np.array([1] + [0] * (config.tokenizer.length - 1), np.int32)
   draw, loss = losses.make(model, config.diffusion, empty)
   return model, draw, loss, *optim.make(config.optim, config.train.steps)
@@ -35,7 +38,7 @@ def batch_of(i, b=8, size=16, length=16):
 
 def fresh(parts, config, mesh=None):
   """(state, shardings) before the first step."""
-  return states.create(lambda key: sample.init_params(parts[0], config, key), parts[3],
+  return states.create(lambda key: drawing.init_params(parts[0], config, key), parts[3],
                        mesh or meshes.make(1), KEY)
 
 
@@ -44,7 +47,7 @@ def run(parts, config, mesh, n=4, accumulate=1, poison=()):
   _, draw, loss, optimizer, rate = parts
   state, shardings = fresh(parts, config, mesh)
   made = steps.compiled(
-      steps.make(draw, loss, optimizer, rate, ema=0.9, accumulate=accumulate),
+      steps.make(draw, loss, optimizer, rate, AVERAGES, accumulate=accumulate),
       shardings, mesh)
   out = []
   for i in range(n):
@@ -72,10 +75,11 @@ def test_losses_agree_on_one_and_on_eight_devices(parts, config, alone, shape):
   metrics, state = run(parts, config, meshes.make(*shape))
   for a, b in zip(alone[0], metrics):
     np.testing.assert_allclose(b['loss'], a['loss'], rtol=1e-5)
-    np.testing.assert_allclose(b['bins'], a['bins'], rtol=1e-4, atol=1e-5)
-  kernel = state.params['text_encoder']['attention_0']['q']['kernel']
-  shard = kernel.addressable_shards[0].data.size
-  assert shard == kernel.size // (shape[1] * shape[2])
+    np.testing.assert_allclose(b['parts'], a['parts'], rtol=1e-4, atol=1e-5)
+  for tree in (state.params, state.ema[0]):  # averages lie as their parameters do
+    kernel = tree['text_encoder']['attention_0']['q']['kernel']
+    shard = kernel.addressable_shards[0].data.size
+    assert shard == kernel.size // (shape[1] * shape[2])
 
 
 def test_losses_agree_with_a_literal_pmap(parts, config, alone):
@@ -94,7 +98,7 @@ def test_losses_agree_with_a_literal_pmap(parts, config, alone):
 
   for i, expected in enumerate(alone[0]):
     batch = batch_of(i)
-    drawn = draw(jax.random.fold_in(KEY, i), batch['image'].shape)
+    drawn = draw(jax.random.fold_in(KEY, i), batch['image'].shape, EVEN)
     split = lambda x: x.reshape(8, -1, *x.shape[1:])
     value, params, opt_state = step(
         params, opt_state, jax.tree.map(split, batch), jax.tree.map(split, drawn))
@@ -120,10 +124,10 @@ def test_a_step_that_is_not_finite_changes_only_the_counters(parts, config):
 def test_skipping_ends_with_the_next_finite_step(parts, config):
   _, draw, loss, optimizer, rate = parts
   def sick(params, batch, drawn):
-    value, bins = loss(params, batch, drawn)
-    return jnp.where(batch['tokens'][0, 1] == 7, jnp.nan, value), bins
+    value, each = loss(params, batch, drawn)
+    return jnp.where(batch['tokens'][0, 1] == 7, jnp.nan, value), each
   state, shardings = fresh(parts, config)
-  made = jax.jit(steps.make(draw, sick, optimizer, rate, ema=0.9))
+  made = jax.jit(steps.make(draw, sick, optimizer, rate, AVERAGES))
   rows = []
   for first in (3, 7, 7, 3):
     batch = batch_of(0)
@@ -137,24 +141,30 @@ def test_skipping_ends_with_the_next_finite_step(parts, config):
   assert rows == [[0, 0], [1, 1], [2, 2], [2, 0]]
 
 
-def test_the_average_follows_its_formula(parts, config):
+def test_averages_follow_their_formulas(parts, config):
+  """An exponential one, and a power-function one as the sum that it stands for."""
   _, draw, loss, optimizer, rate = parts
-  state, _ = fresh(parts, config)
-  made = jax.jit(steps.make(draw, loss, optimizer, rate, ema=0.15))
-  expected = jax.device_get(state.params)
+  state, _ = states.create(lambda key: drawing.init_params(parts[0], config, key),
+                           optimizer, meshes.make(1), KEY, averages=2)
+  made = jax.jit(steps.make(draw, loss, optimizer, rate,
+                            [ema.exponential(0.15), ema.power(0.2)]))
+  bias = lambda tree: np.asarray(tree['backbone']['out']['bias'])
+  expected, seen = bias(state.params), []
   for i in range(3):
     state, _ = made(state, batch_of(i), KEY)
     decay = min(0.15, (1 + i) / (10 + i))
-    expected = jax.tree.map(
-        lambda e, p: decay * e + (1 - decay) * np.asarray(p), expected, state.params)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
-               expected, state.ema)
+    seen.append(bias(state.params))
+    expected = decay * expected + (1 - decay) * seen[-1]
+  np.testing.assert_allclose(bias(state.ema[0]), expected, atol=1e-6)
+  at = np.arange(4) ** (ema.exponent(0.2) + 1)  # integrals of t^gamma up to each step
+  share = np.diff(at) / at[-1]
+  np.testing.assert_allclose(bias(state.ema[1]), share @ np.stack(seen), atol=1e-6)
 
 
 def test_the_state_is_donated(parts, config):
   _, draw, loss, optimizer, rate = parts
   state, shardings = fresh(parts, config)
-  made = steps.compiled(steps.make(draw, loss, optimizer, rate, ema=0.9), shardings,
+  made = steps.compiled(steps.make(draw, loss, optimizer, rate, AVERAGES), shardings,
                         meshes.make(1))
   made(state, meshes.to_devices(batch_of(0), meshes.make(1)), KEY)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
@@ -163,13 +173,13 @@ def test_the_state_is_donated(parts, config):
 def test_nothing_large_is_a_constant_of_the_program(parts, config):
   _, draw, loss, optimizer, rate = parts
   state, _ = fresh(parts, config)
-  traced = jax.make_jaxpr(steps.make(draw, loss, optimizer, rate, ema=0.9))(
+  traced = jax.make_jaxpr(steps.make(draw, loss, optimizer, rate, AVERAGES))(
       state, batch_of(0), KEY)
   assert all(np.size(c) < 2048 for c in traced.consts)
 
 
 def test_captions_are_dropped_as_often_as_said(parts):
-  drawn = parts[1](KEY, (20_000, 1, 1, 3))
+  drawn = parts[1](KEY, (20_000, 1, 1, 3), EVEN)
   np.testing.assert_allclose(drawn['drop'].mean(), 0.1, atol=0.01)
 
 
@@ -179,7 +189,7 @@ def test_a_dropped_caption_does_not_matter(parts, config):
   loss = jax.jit(loss)
   a, b = batch_of(0), batch_of(0)
   b['tokens'] = batch_of(1)['tokens']
-  drawn = draw(KEY, a['image'].shape)
+  drawn = draw(KEY, a['image'].shape, EVEN)
   for drop, same in ((True, True), (False, False)):
     drawn['drop'] = jnp.full(8, drop)
     equal = jnp.abs(loss(params, a, drawn)[0] - loss(params, b, drawn)[0]) < 1e-6
@@ -187,9 +197,9 @@ def test_a_dropped_caption_does_not_matter(parts, config):
 
 
 def test_summary_is_the_mean_of_its_window():
-  def one(loss, bins):
+  def one(loss, parts):
     return {'loss': np.float32(loss), 'grad_norm': np.float32(1), 'lr': np.float32(0.1),
-            'bins': np.array(bins, np.float32), 'skipped': np.array([0, 0])}
+            'parts': np.array(parts, np.float32), 'skipped': np.array([0, 0])}
   got = steps.summary([one(1, [2, 0, 0, 4, 1, 0, 0, 2]),
                        one(3, [4, 0, 0, 0, 1, 0, 0, 0])])
   assert got['loss'] == 2 and got['loss_t0'] == 3 and got['loss_t3'] == 2
