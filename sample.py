@@ -43,7 +43,7 @@ def define_flags():
 
 
 def build_model(c, vocab: int):
-  return models.build(c.model, c.text, vocab=vocab, length=c.tokenizer.length,
+  return models.build(c.model, c.condition, vocab=vocab, length=c.tokenizer.length,
                       size=c.data.size)
 
 

@@ -34,11 +34,14 @@ def matrix_of(name: str, p):
   Adam takes what is no kernel, and the kernels that see only the condition: they are
   the widest, and Newton-Schulz on them would cost as much as on all the others.
   """
-  if p.ndim < 2 or not name.endswith('kernel') or re.search('modulation|time_', name):
+  first = '/blocks/' in name  # of stacked blocks each is a matrix of its own
+  if (p.ndim < 2 + first or not name.endswith('kernel')
+      or re.search('/modulation/|/time/|/pooled/', name)):
     return None
-  heads_out = re.fullmatch('.*/(q|k|v)/kernel', name)  # [inputs, heads, head width]
-  split = 1 if heads_out else p.ndim - 1
-  return contrib.MuonDimensionNumbers(tuple(range(split)), tuple(range(split, p.ndim)))
+  heads_out = re.fullmatch('.*(q|k|v)/kernel', name)  # [inputs, heads, head width]
+  split = first + 1 if heads_out else p.ndim - 1
+  return contrib.MuonDimensionNumbers(
+      tuple(range(first, split)), tuple(range(split, p.ndim)))
 
 
 def muon(b1: float, b2: float):

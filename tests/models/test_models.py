@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 import models
-from models import attention, layers, text, text_to_image, unet
+from models import attention, condition, layers, text_to_image, unet
 
 B, SIZE, L = 2, 8, 6
-UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(False, True), head_width=4,
-            groups=4, patch=2, positions=4)
+UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(0, 1), head_width=4,
+            groups=4, patch=2, positions=True)
 X = jax.random.normal(jax.random.key(0), (B, SIZE, SIZE, 3))
 T = jnp.array([0.2, 0.7])
 TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
@@ -17,7 +17,7 @@ TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
 
 def net(dtype=jnp.float32):
   return text_to_image.TextToImage(
-      text.TextEncoder(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
+      condition.Text(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
 
 
 @pytest.fixture(scope='module')
@@ -104,7 +104,7 @@ def test_norm_takes_out_mean_and_scale():
 def test_time_features_are_sinusoids_of_a_thousand_t():
   """arXiv:1706.03762 section 3.5: rates from 1 down to 1 / 10,000."""
   t = np.array([0.0, 0.3])
-  got = layers.time_features(jnp.asarray(t, jnp.float32), 8)
+  got = layers.sinusoids(1000 * jnp.asarray(t, jnp.float32), 8)
   angles = 1000 * t[:, None] * 10_000.0 ** (-np.arange(4) / 4)
   np.testing.assert_allclose(got, np.concatenate(
       [np.cos(angles), np.sin(angles)], -1), atol=1e-4)
@@ -126,15 +126,18 @@ BUILD = dict(vocab=300, length=16, size=16)
 
 
 @pytest.mark.parametrize('part, change, message', [
-    ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of \['unet'\]"),
+    ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of"),
     ('model', {'dtype': 'float8'}, 'config.model.dtype'),
     ('model', {'depth': 3}, r"has \['depth'\]; 'unet' takes only"),
     ('model', {'head_width': 3}, 'config.model.head_width is 3, which does not divide'),
     ('model', {'groups': 3}, 'config.model.groups is 3'),
-    ('text', {'heads': 3}, 'config.text.heads is 3'),
+    ('model', {'attention': (1, 1)}, 'config.model.attention has 2 entries'),
+    ('model', {'time': 'x'}, "config.model.time is 'x', not one of"),
+    ('condition', {'heads': 3}, 'config.condition.heads is 3'),
+    ('condition', {'name': 'x'}, "config.condition.name is 'x', not one of"),
 ])
 def test_a_wrong_config_is_refused_by_name(config, part, change, message):
-  parts = {'model': config.model.to_dict(), 'text': config.text.to_dict()}
+  parts = {'model': config.model.to_dict(), 'condition': config.condition.to_dict()}
   parts[part] |= change
   with pytest.raises(ValueError, match=message):
-    models.build(parts['model'], parts['text'], **BUILD)
+    models.build(parts['model'], parts['condition'], **BUILD)
