@@ -123,7 +123,12 @@ def remat(block, keep: str, *args):
   return call(block, *args)
 
 
-def repeat(block, depth: int, keep: str, x, *args, skips=None):
+def repeat(block, depth: int, keep: str, x, *args):
+  """x after `depth` blocks of one shape, one after another: see `repeat_with_skips`."""
+  return repeat_with_skips(block, depth, keep, x, *args, collect=False)[0]
+
+
+def repeat_with_skips(block, depth: int, keep: str, x, *args, skips=None, collect=True):
   """Runs `depth` blocks of one shape one after another, as a scan: compiled once.
 
   Args:
@@ -133,11 +138,11 @@ def repeat(block, depth: int, keep: str, x, *args, skips=None):
     skips: [depth ...], of which block i takes the i-th as its last argument.
 
   Returns:
-    (x after the last block, x after each block [depth ...]).
+    (x after the last block, x after each block [depth ...] if `collect`).
   """
   def turn(block, x, skip):
     x = block(x, *args) if skip is None else block(x, *args, skip)
-    return x, x
+    return x, x if collect else None
   if keep != 'all':
     turn = nn.remat(turn, policy=REMAT[keep], prevent_cse=False)
   scan = nn.scan(turn, variable_axes={'params': 0}, length=depth,

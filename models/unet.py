@@ -155,7 +155,7 @@ class Transformer(nn.Module):
     block = TransformerBlock(self.heads, self.qk_norm, act, eps, not self.spatial,
                              self.dtype, name='blocks' if self.depth > 1 else 'block')
     if self.depth > 1:
-      y, _ = layers.repeat(block, self.depth, self.remat, y, text, mask)
+      y = layers.repeat(block, self.depth, self.remat, y, text, mask)
     else:
       y = layers.remat(block, self.remat, y, text, mask)
     if self.spatial:

@@ -21,7 +21,7 @@ TENSOR = (
     (r'.*up/(kernel|bias)', -1), (r'.*down/kernel', -2),  # MLP: columns, then rows
     (r'.*', None),
 )
-STACKED = '.*/blocks/.*'  # whose first axis is the block: a scan takes one by one
+STACKED = '.*blocks/.*'  # whose first axis is the block: a scan takes one by one
 
 
 def make(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None):

@@ -34,7 +34,7 @@ def matrix_of(name: str, p):
   Adam takes what is no kernel, and the kernels that see only the condition: they are
   the widest, and Newton-Schulz on them would cost as much as on all the others.
   """
-  first = '/blocks/' in name  # of stacked blocks each is a matrix of its own
+  first = 'blocks/' in name  # of stacked blocks each is a matrix of its own
   if (p.ndim < 2 + first or not name.endswith('kernel')
       or re.search('/modulation/|/time/|/pooled/', name)):
     return None

@@ -34,6 +34,20 @@ SD = dict(
     attention=(1, 1, 1, 0), kind='spatial', eps=1e-5, time='index', pad=(1, 1),
     pooled='mlp', scale_shift=False)
 
+DIT = dict(name='dit', out=8, time='index')
+UVIT = dict(name='uvit', width=512, depth=12, heads=8)
+PIXART = dict(name='dit', out=8, width=1152, depth=28, heads=16, shared=True, cross=True,
+              pooled='sizes', time='index')
+SD3 = dict(name='mmdit', width=1536, depth=24, heads=24)
+
+
+def dit(count, size, width, depth, heads):
+  """DiT of patch 2; its own count includes the fixed table of positions."""
+  count -= (size // 2) ** 2 * width
+  return Model(count, size, 4, (1, 1001), 1001, DIT | dict(
+      width=width, depth=depth, heads=heads))
+
+
 MODELS = {
     'ddpm_cifar10': Model(35_746_307, 32, 3, (0, 0), 0, DDPM),
     'improved_ddpm_cifar10': Model(52_546_438, 32, 3, (0, 0), 0, IMPROVED),
@@ -56,4 +70,28 @@ MODELS = {
     'sd_2.1': Model(865_910_724, 96, 4, (77, 1024), 0, SD | dict(head_width=64)),
     'sdxl': Model(2_567_463_684, 128, 4, (77, 2048), 2816, SD | dict(
         mults=(1, 2, 4), attention=(0, 2, 10), middle=10, head_width=64)),
+    'dit_s': dit(32_963_360, 32, 384, 12, 6),
+    'dit_b': dit(130_512_416, 32, 768, 12, 12),
+    'dit_l': dit(458_102_816, 32, 1024, 24, 16),
+    'dit_xl_256': dit(675_129_632, 32, 1152, 28, 16),
+    'dit_xl_512': dit(676_014_368, 64, 1152, 28, 16),
+    'sit_xl': Model(674_834_720, 32, 4, (1, 1001), 1001, DIT | dict(
+        width=1152, depth=28, heads=16, time='data')),
+    'uvit_s_cifar10': Model(44_255_328, 32, 3, (0, 0), 0, UVIT | dict(channels=3)),
+    'uvit_l_imagenet_256': Model(286_763_172, 32, 4, (1, 1001), 1001, UVIT | dict(
+        width=1024, depth=20, heads=16, table=True)),
+    # The last convolution, which its published config leaves out, is in the other count.
+    'uvit_h_imagenet_256': Model(500_832_164 - 148, 32, 4, (1, 1001), 1001, UVIT | dict(
+        width=1152, depth=28, heads=16, table=True, conv=False)),
+    'uvit_h_imagenet_256_conv': Model(500_832_164, 32, 4, (1, 1001), 1001, UVIT | dict(
+        width=1152, depth=28, heads=16, table=True)),
+    'uvit_s_coco': Model(44_692_644, 32, 4, (77, 768), 0, UVIT),
+    'uvit_s_deep_coco': Model(58_345_636, 32, 4, (77, 768), 0, UVIT | dict(depth=16)),
+    'pixart_512': Model(610_856_096, 64, 4, (120, 4096), 0, PIXART),
+    'pixart_1024': Model(611_349_152, 128, 4, (120, 4096), 3, PIXART | dict(place=0.5)),
+    'sd3_medium': Model(2_028_328_000, 128, 16, (333, 4096), 2048, SD3),
+    'sd3.5_medium': Model(2_243_171_520, 128, 16, (333, 4096), 2048, SD3 | dict(
+        grid=384, place=1 / 6, dual=13, qk_norm=True)),
+    'sd3.5_large': Model(8_056_627_520, 128, 16, (333, 4096), 2048, SD3 | dict(
+        width=2432, depth=38, heads=38, qk_norm=True)),
 }

@@ -19,6 +19,7 @@ SONG = SMALL | dict(mults=(2, 2), attention=(1, 0), heads=1, features='ddpm',
                     song=True)
 SD = SMALL | dict(channels=4, attention=(1, 0), kind='spatial', heads=2, eps=1e-5,
                   time='index', pad=(1, 1), pooled='mlp', scale_shift=False)
+MMDIT = dict(name='mmdit', channels=4, width=24, depth=3, heads=2, grid=12, place=1 / 3)
 CASES = {
     'ddpm': SMALL | dict(heads=1, features='ddpm', time='index', scale_shift=False),
     'adm': SMALL | dict(head_width=8, eps=1e-5, time='index', resample='block', out=6),
@@ -27,6 +28,12 @@ CASES = {
                           input_skips=True),
     'sd': SD,
     'sdxl': SD | dict(attention=(0, 2), middle=2, heads=0, head_width=8),
+    'dit': dict(name='dit', out=8, width=24, depth=2, heads=2, time='index'),
+    'uvit': dict(name='uvit', width=16, depth=4, heads=2),
+    'pixart': dict(name='dit', out=8, width=24, depth=2, heads=2, time='index',
+                   shared=True, cross=True, pooled='sizes', place=0.5),
+    'sd3': MMDIT,
+    'sd3.5': MMDIT | dict(qk_norm=True, dual=1),
 }
 
 
