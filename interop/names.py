@@ -37,7 +37,8 @@ TRANSFORMER = (
     (r'^pos_embed\.proj', 'in'), (r'^proj_out', 'out'),
     (r'linear_1', 'up'), (r'linear_2', 'down'),
     (r'^transformer_blocks\.(\d+)', r'blocks[\1]'),
-    (r'ff(_context)?\.net\.0\.proj', r'ff\1.up'), (r'ff(_context)?\.net\.2', r'ff\1.down'),
+    (r'ff(_context)?\.net\.0\.proj', r'ff\1.up'),
+    (r'ff(_context)?\.net\.2', r'ff\1.down'),
     (r'\.ff_context\.', '.text_mlp.'), (r'\.ff\.', '.mlp.'),
 ) + ATTENTION
 PIXART = (  # diffusers' PixArtTransformer2DModel

@@ -1,10 +1,10 @@
 """Flax Linen models, built by name from a config."""
 import jax.numpy as jnp
 
-from models import condition, dit, mmdit, text_to_image, unet, uvit
+from models import condition, dit, edm2, mmdit, text_to_image, unet, uvit
 
-BACKBONES = {'dit': dit.DiT, 'mmdit': mmdit.MMDiT, 'unet': unet.UNet,
-             'uvit': uvit.UViT}
+BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
+             'unet': unet.UNet, 'uvit': uvit.UViT}
 CONDITIONS = {'text': condition.Text, 'class': condition.Class,
               'none': condition.Nothing}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}

@@ -26,6 +26,21 @@ def divides(key: str, value: int, whole: int, what: str):
     raise ValueError(f'{key} is {value}, which does not divide {whole}, {what}.')
 
 
+def levels(module, key: str, *names):
+  """Raises ValueError where a U-Net's levels lack an entry or have an odd width.
+
+  names: fields that are to divide the width of each level.
+  """
+  if len(module.attention) != len(module.mults):
+    raise ValueError(
+        f'{key}.attention has {len(module.attention)} entries and {key}.mults '
+        f'{len(module.mults)}; each level needs one of both.')
+  for mult in module.mults:
+    for name in names:
+      divides(f'{key}.{name}', getattr(module, name), int(module.width * mult),
+              'the width of a level')
+
+
 def multiple(size: int, step: int, why: str):
   """Raises ValueError where pictures of `size` cannot be cut into `step`s."""
   if size % step:

@@ -129,8 +129,8 @@ class MMDiT(nn.Module):
     for name, depth in (('dual_blocks', self.dual),
                         ('blocks', self.depth - 1 - self.dual)):
       if depth:
-        block = Block(self.heads, self.qk_norm, name == 'dual_blocks', False, self.dtype,
-                      name=name)
+        block = Block(self.heads, self.qk_norm, name == 'dual_blocks', False,
+                      self.dtype, name=name)
         streams = layers.repeat(block, depth, self.remat, streams, c, mask)
     last = Block(self.heads, self.qk_norm, False, True, self.dtype, name='last')
     x, _ = layers.remat(last, self.remat, streams, c, mask)

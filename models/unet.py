@@ -275,17 +275,8 @@ class UNet(nn.Module):
     check.one_of(self, key, kind=KINDS, time=layers.TIMES, features=layers.FEATURES,
                  pooled=('after', 'before', 'mlp'), resample=('conv', 'block'),
                  remat=layers.REMAT)
-    if len(self.attention) != len(self.mults):
-      raise ValueError(
-          f'{key}.attention has {len(self.attention)} entries and {key}.mults '
-          f'{len(self.mults)}; each level needs one of both.')
-    for mult in self.mults:
-      width, what = int(self.width * mult), 'the width of a level'
-      check.divides(f'{key}.groups', self.groups, width, what)
-      if self.heads:
-        check.divides(f'{key}.heads', self.heads, width, what)
-      else:
-        check.divides(f'{key}.head_width', self.head_width, width, what)
+    check.levels(self, key, *('groups', 'heads') if self.heads else ('groups',
+                                                                     'head_width'))
     check.multiple(size, self.patch * 2 ** (len(self.mults) - 1),
                    'patch times 2 for each level but the first')
 

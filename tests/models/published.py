@@ -36,8 +36,8 @@ SD = dict(
 
 DIT = dict(name='dit', out=8, time='index')
 UVIT = dict(name='uvit', width=512, depth=12, heads=8)
-PIXART = dict(name='dit', out=8, width=1152, depth=28, heads=16, shared=True, cross=True,
-              pooled='sizes', time='index')
+PIXART = dict(name='dit', out=8, width=1152, depth=28, heads=16, shared=True,
+              cross=True, pooled='sizes', time='index')
 SD3 = dict(name='mmdit', width=1536, depth=24, heads=24)
 
 
@@ -46,6 +46,12 @@ def dit(count, size, width, depth, heads):
   count -= (size // 2) ** 2 * width
   return Model(count, size, 4, (1, 1001), 1001, DIT | dict(
       width=width, depth=depth, heads=heads))
+
+
+def edm2(count, width):
+  """EDM2 for ImageNet-512; its own count includes a head of 128 that only weighs the
+  loss (arXiv:2312.02696 eq. 21)."""
+  return Model(count - 128, 64, 4, (1, 1000), 1000, dict(name='edm2', width=width))
 
 
 MODELS = {
@@ -80,7 +86,7 @@ MODELS = {
     'uvit_s_cifar10': Model(44_255_328, 32, 3, (0, 0), 0, UVIT | dict(channels=3)),
     'uvit_l_imagenet_256': Model(286_763_172, 32, 4, (1, 1001), 1001, UVIT | dict(
         width=1024, depth=20, heads=16, table=True)),
-    # The last convolution, which its published config leaves out, is in the other count.
+    # Its published config leaves out the last convolution, which the next one has.
     'uvit_h_imagenet_256': Model(500_832_164 - 148, 32, 4, (1, 1001), 1001, UVIT | dict(
         width=1152, depth=28, heads=16, table=True, conv=False)),
     'uvit_h_imagenet_256_conv': Model(500_832_164, 32, 4, (1, 1001), 1001, UVIT | dict(
@@ -89,6 +95,8 @@ MODELS = {
     'uvit_s_deep_coco': Model(58_345_636, 32, 4, (77, 768), 0, UVIT | dict(depth=16)),
     'pixart_512': Model(610_856_096, 64, 4, (120, 4096), 0, PIXART),
     'pixart_1024': Model(611_349_152, 128, 4, (120, 4096), 3, PIXART | dict(place=0.5)),
+    'edm2_xs': edm2(124_713_253, 128), 'edm2_s': edm2(280_212_837, 192),
+    'edm2_m': edm2(497_807_781, 256), 'edm2_l': edm2(777_498_085, 320),
     'sd3_medium': Model(2_028_328_000, 128, 16, (333, 4096), 2048, SD3),
     'sd3.5_medium': Model(2_243_171_520, 128, 16, (333, 4096), 2048, SD3 | dict(
         grid=384, place=1 / 6, dual=13, qk_norm=True)),

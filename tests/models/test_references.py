@@ -28,6 +28,8 @@ CASES = {
                           input_skips=True),
     'sd': SD,
     'sdxl': SD | dict(attention=(0, 2), middle=2, heads=0, head_width=8),
+    'edm2': dict(name='edm2', channels=3, width=16, mults=(1, 2), blocks=1,
+                 attention=(0, 1), head_width=8),
     'dit': dict(name='dit', out=8, width=24, depth=2, heads=2, time='index'),
     'uvit': dict(name='uvit', width=16, depth=4, heads=2),
     'pixart': dict(name='dit', out=8, width=24, depth=2, heads=2, time='index',
