@@ -52,13 +52,16 @@ def get_config():
   ))
 
   c.optim = ConfigDict(dict(
-      name='adamw',        # adamw, muon
+      name='adamw',        # adafactor, adamw, lion, muon
       lr=1e-3,             # at its highest
       warmup=200,          # steps
-      decay='cosine',      # of the rate: cosine, linear, constant
+      decay='cosine',      # of the rate: cosine, linear, rsqrt, constant
       decay_from=0.0,      # share of the steps after which it starts
-      b1=0.9, b2=0.99,     # of Adam, under muon too for what it leaves to Adam
-      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
+      b1=0.9, b2=0.99,     # of Adam and Lion; under muon of what it leaves to Adam
+      # Tables over parameter names, of which the first regex that matches counts:
+      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
+      lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
+      unit=(('.*', False),),       # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=0.999,           # decay a step of the averaged weights, shorter at the start
   ))

@@ -1,4 +1,4 @@
-"""EDM2's U-Net, in which activations and weights keep their magnitude: arXiv:2312.02696.
+"""EDM2's U-Net, whose activations and weights keep their magnitude: arXiv:2312.02696.
 
 No normalisation, no biases: every operation hands on what has unit variance.
 """
@@ -111,9 +111,8 @@ class Block(nn.Module):
     if self.heads:
       tokens = x.reshape(len(x), -1, self.width)  # [b n d]
       head = self.width // self.heads
-      q, k, v = (normalized(layer(name, self.heads, head)(tokens), -1).astype(self.dtype)
-                 for name in 'qkv')
-      y = attention.attend(q, k, v)
+      heads = (layer(name, self.heads, head)(tokens) for name in 'qkv')
+      y = attention.attend(*(normalized(y, -1).astype(self.dtype) for y in heads))
       x = mix(x, layer('out', self.width, axes=2)(y).reshape(x.shape), 0.3)
     return jnp.clip(x, -CLIP, CLIP)
 
