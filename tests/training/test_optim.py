@@ -66,7 +66,7 @@ def test_muon_takes_stacked_blocks_one_by_one():
   def update(name, values):
     tree, tx = {name: {'q': {'kernel': values}}}, optim.muon(0.9, 0.99)
     return tx.update(tree, tx.init(tree), tree)[0][name]['q']['kernel']
-  values = jnp.asarray(rng.normal(size=(2, 6, 2, 4)), jnp.float32)  # [block d heads head]
+  values = jnp.asarray(rng.normal(size=(2, 6, 2, 4)), jnp.float32)  # [block d heads h]
   together = update('blocks', values)
   for i in range(2):
     np.testing.assert_allclose(together[i], update('block', values[i]), atol=2e-3)
