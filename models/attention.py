@@ -7,6 +7,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import splash
+
 ROWS = 256  # queries that a CPU works on at once: their logits stay in its cache
 
 
@@ -24,6 +26,8 @@ def attend(q, k, v, mask=None):
   platform = jax.default_backend()
   if platform == 'gpu' and flash_works(q.shape, k.shape, q.dtype, mask is not None):
     return flash(q, k, v, mask)
+  if platform == 'tpu' and (split := splash.spread(q)):
+    return split(q, k, v, mask)
   if platform == 'cpu' and q.shape[1] > ROWS and q.shape[1] % ROWS == 0:
     return in_blocks(q, k, v, mask)
   return plain(q, k, v, mask)

@@ -1,11 +1,13 @@
 """What the modules promise: shapes, dtypes, identities, what they may see."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import models
-from models import attention, condition, dit, layers, text_to_image, unet
+from models import attention, condition, dit, layers, splash, text_to_image, unet
 
 B, SIZE, L = 2, 8, 6
 UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(0, 1), head_width=4,
@@ -104,6 +106,42 @@ def test_attention_in_blocks_is_attention():
         lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5),
                run(attention.in_blocks), run(attention.plain))
+
+
+def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
+  q = jax.random.normal(jax.random.key(0), (4, 130, 2, 8))
+  k, v = (jax.random.normal(jax.random.key(i), (4, 7, 2, 8)) for i in (1, 2))
+  mask = jnp.arange(7)[None] < jnp.array([[5], [7], [1], [3]])
+  def run(function):
+    return jax.jit(jax.value_and_grad(
+        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
+  want = run(attention.plain)
+  def close(a, b):
+    np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-3)
+  jax.tree.map(close, run(functools.partial(splash.attend, interpret=True)), want)
+  mesh = jax.make_mesh((2, 2, 2), ('data', 'fsdp', 'tensor'),
+                       axis_types=(jax.sharding.AxisType.Auto,) * 3)
+  assert splash.spread(q, interpret=True) is None  # eight devices, and no mesh known
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    assert splash.spread(q[:3], interpret=True) is None
+    over = splash.spread(q, interpret=True)
+  def known(*args):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return over(*args)
+  q, k, v, mask = jax.device_put((q, k, v, mask), jax.sharding.NamedSharding(
+      mesh, jax.sharding.PartitionSpec()))
+  jax.tree.map(close, run(known), want)
+
+
+def test_cudnn_is_asked_once_and_left_where_it_fails(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  attention.flash_works.cache_clear()
+  q = jnp.ones((1, 3, 1, 8), jnp.bfloat16)
+  with pytest.warns(UserWarning, match='without cuDNN'):
+    out = attention.attend(q, q, q)
+  np.testing.assert_array_equal(out, q)
+  attention.attend(q, q, q)  # says nothing a second time
+  attention.flash_works.cache_clear()
 
 
 @pytest.mark.parametrize('keep', ['dots', 'none'])
