@@ -25,7 +25,7 @@ FILLS = {'blend': dict, 'repaint': lambda jump=10, repeats=10: dict(
 
 
 def build_model(c, vocab: int):
-  model = models.build(c.model, c.text, vocab=vocab, length=c.tokenizer.length,
+  model = models.build(c.model, c.condition, vocab=vocab, length=c.tokenizer.length,
                        size=c.data.size)
   if c.diffusion.learned_weight:
     model = model.clone(uncertainty=layers.Uncertainty())

@@ -30,14 +30,15 @@ def get_config():
       width=64,            # channels of the first level
       mults=(1, 2),        # width of each level; each halves the size
       blocks=2,            # residual blocks a level
-      attention=(True, True),  # levels with self- and cross-attention
+      attention=(1, 1),    # attention blocks after each residual block of a level
       head_width=32,       # channels of an attention head
       qk_norm=False,       # normalise queries and keys
       patch=1,             # space-to-depth at the input
       positions=False,     # add a learned map of places at the input
       groups=16,           # of group normalisation
   ))
-  c.text = ConfigDict(dict(width=128, depth=2, heads=4))
+  c.condition = ConfigDict(dict(  # text, class, none; the fields of models/condition.py
+      name='text', width=128, depth=2, heads=4))
 
   # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
@@ -54,13 +55,16 @@ def get_config():
   ))
 
   c.optim = ConfigDict(dict(
-      name='adamw',        # adamw, muon
+      name='adamw',        # adafactor, adamw, lion, muon
       lr=1e-3,             # at its highest
       warmup=200,          # steps
-      decay='cosine',      # of the rate: cosine, linear, constant
+      decay='cosine',      # of the rate: cosine, linear, rsqrt, constant
       decay_from=0.0,      # share of the steps after which it starts
-      b1=0.9, b2=0.99,     # of Adam, under muon too for what it leaves to Adam
-      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
+      b1=0.9, b2=0.99,     # of Adam and Lion; under muon of what it leaves to Adam
+      # Tables over parameter names, of which the first regex that matches counts:
+      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
+      lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
+      unit=(('.*', False),),       # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=('exponential',),  # averages of the weights: exponential, power; drawn from
                              # the first
@@ -104,11 +108,9 @@ def get_config():
 
 
 POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length
-    model.width model.blocks model.head_width model.patch model.groups text.width
-    text.depth text.heads optim.lr optim.clip train.steps train.batch train.accumulate
-    train.log_every train.checkpoint_every train.keep
-    train.max_skipped sample.steps sample.batch sample.num eval.num
-    diffusion.weight_cap'''.split()
+    optim.lr optim.clip train.steps train.batch train.accumulate train.log_every
+    train.checkpoint_every train.keep train.max_skipped sample.steps sample.batch
+    sample.num eval.num diffusion.weight_cap'''.split()
 SHARES = '''data.one diffusion.caption_dropout sample.rescale optim.decay_from optim.b1
     optim.b2'''.split()
 
@@ -134,24 +136,14 @@ def check(c):
   for key in NOT_NEGATIVE:
     if value(key) < 0:
       raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
-  for key in ('model.mults', 'optim.ema', 'sample.prompts', 'eval.kinds'):
+  for key in ('optim.ema', 'sample.prompts', 'eval.kinds'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
-  if min(c.model.mults) <= 0:
-    raise ValueError(f'config.model.mults is {c.model.mults}; each must be above 0.')
   if not 0 <= c.seed < 2**32:
     raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
   if c.tokenizer.vocab < 260:
     raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
                      'least 260, for the 256 bytes and the special tokens.')
-  if len(c.model.attention) != len(c.model.mults):
-    raise ValueError(
-        f'config.model.attention has {len(c.model.attention)} entries and '
-        f'config.model.mults {len(c.model.mults)}; each level needs one of both.')
-  step = c.model.patch * 2 ** (len(c.model.mults) - 1)
-  if c.data.size % step:
-    raise ValueError(f'config.data.size is {c.data.size}; this model takes multiples '
-                     f'of {step} (patch times 2 for each level but the first).')
   if c.train.checkpoint_every % c.train.log_every:
     raise ValueError(
         f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
@@ -163,7 +155,7 @@ def check_keys(c, known, at: str):
   """Raises ValueError where a config has a key too many or too few."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
-  if at == 'config.model':  # its fields are those of the backbone: models.build
+  if at in ('config.model', 'config.condition'):  # of their modules: models.build
     return
   for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'

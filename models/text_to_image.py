@@ -1,4 +1,4 @@
-"""Text encoder and picture model as one module, so that they train as one."""
+"""Condition and picture model as one module, so that they train as one."""
 from flax import linen as nn
 
 
@@ -17,8 +17,11 @@ class TextToImage(nn.Module):
     return self.text_encoder(tokens)
 
   def predict(self, x, t, context):
-    """x: [b h w c]. t: f32[b]. Returns the diffusion target, f32[b h w c]."""
-    return self.backbone(x, t, *context)
+    """x: [b h w c]. t: f32[b]. Returns the diffusion target, f32[b h w c].
+
+    What a backbone predicts beyond it, as a learned variance, is left out.
+    """
+    return self.backbone(x, t, *context)[..., :x.shape[-1]]
 
   def doubt(self, log_snr):
     """log_snr: f32[b]. Returns how uncertain predictions are there, f32[b]."""
