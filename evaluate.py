@@ -4,7 +4,7 @@ python evaluate.py --workdir=runs/shapes --metrics=prompt_accuracy --num=512
 
 Prompt accuracy: of the pictures drawn for prompts of each kind, the share that shows
 exactly what was asked, with a 95% interval, and the scorer's share on true pictures.
-Bits a dimension (--metrics=bits_per_dim): of held-out pictures, with --steps steps.
+Bits a dimension (--metrics=bits_per_dim): of pictures of --split, with --steps steps.
 """
 import json
 import os
@@ -33,6 +33,8 @@ def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_list('metrics', ['prompt_accuracy'], f'Of {sorted(METRICS)}.')
   flags.DEFINE_integer('num', 512, 'Pictures of each kind.', lower_bound=1)
+  flags.DEFINE_string('split', 'test', 'Of pictures, for bits_per_dim, where a source '
+                      'has splits.')
   flags.DEFINE_integer('seed', 0, 'Of the noise and the choice.', 0, 2**32 - 1)
   cli.define_sample_flags()
 
@@ -116,15 +118,17 @@ def prompt_accuracies(flag, run, mesh):
 
 
 def bits(flag, run, mesh):
-  """Prints bits a dimension of held-out pictures with their captions.
+  """Prints bits a dimension of pictures with their captions.
 
   A bound by the probability-flow ODE, of pictures with noise of one grey level added.
   """
   del mesh
   c, key = run.c, jax.random.key(flag.seed)
   with cli.mistakes():
+    if c.data.source in sources.SPLIT:
+      c.data.split = flag.split
     sources.prepare(c.data)
-    pictures = sources.Pictures(c.data, 'test')
+    pictures = sources.Pictures(c.data)
   chosen = np.random.default_rng(flag.seed).permutation(len(pictures))[:flag.num]
   likelihood, found = drawing.make_likelihood(run.model, c), []
   progress = cli.Progress(len(chosen), 'pictures')
@@ -138,7 +142,7 @@ def bits(flag, run, mesh):
   found = np.concatenate(found)
   print(f'{flag.workdir} ({run.source}): {found.mean():.3f} bits a dimension '
         f'(standard error {found.std() / len(found) ** 0.5:.3f}) on {len(found)} '
-        f'pictures of the test split, {c.sample.steps} steps')
+        f'pictures of {pictures.name}, {c.sample.steps} steps')
 
 
 METRICS = {'prompt_accuracy': prompt_accuracies, 'bits_per_dim': bits}

@@ -17,7 +17,7 @@ import numpy as np
 
 import cli
 from configs import base
-from data import images, loader, sources, tokenizers
+from data import images, loader, problems, sources, tokenizers
 import evaluate
 import drawing
 from training import checkpoint, ema, log as logs, loss as losses, mesh as meshes
@@ -26,7 +26,8 @@ from training import optim, specs, state as states, step as steps, weights
 FREE = (  # keys that a resumed run may change
     'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.sample_every',
     'train.eval_every', 'train.averages_every', 'train.keep', 'train.max_skipped',
-    'mesh', 'sample', 'eval', 'data.dir', 'data.threads', 'data.font')
+    'mesh', 'sample', 'eval', 'data.dir', 'data.path', 'data.workers', 'data.threads',
+    'data.max_bad', 'data.font')
 
 
 def define_flags():
@@ -91,7 +92,7 @@ def prepare_data(c):
     if jax.process_index() == 0:
       sources.prepare(c.data)
     wait_for_all('data')
-    return sources.Pictures(c.data, 'train')
+    return sources.Pictures(c.data)
 
 
 def wait_for_all(name: str):
@@ -108,6 +109,13 @@ def prepare_tokenizer(c, workdir: str, pictures):
   wait_for_all('tokenizer')
   with cli.mistakes():
     return tokenizers.load(path)
+
+
+def of_all(tally):
+  """A tally of what all processes have read."""
+  if jax.process_count() == 1:
+    return tally
+  return problems.Tally(multihost_utils.process_allgather(tally.counts).sum(0))
 
 
 class Stop:
@@ -161,7 +169,7 @@ def dry_run(c):
   Returns (mesh, optimizer, step -> learning rate, profiles of the averages).
   """
   base.check(c)
-  sources.builder(c.data)
+  sources.check(c.data)
   mesh = meshes.make(**c.mesh)
   meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
   optimizer, rate = optim.make(c.optim, c.train.steps)
@@ -202,13 +210,15 @@ def main(flag):
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
-      threads=c.data.threads)
+      workers=c.data.workers, threads=c.data.threads)
   saved = checkpoint.Checkpoints(workdir, keep=c.train.keep, say=cli.note)
-  averages = checkpoint.Checkpoints(workdir, 'averages', say=cli.note)
+  averages = c.train.averages_every and checkpoint.Checkpoints(
+      workdir, 'averages', say=cli.note)
   if saved.steps():
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=x.sharding), state)
-    state = saved.restore(shapes, batches)
+    with cli.mistakes():
+      state = saved.restore(shapes, batches)
     if state is None:
       raise cli.Mistake(f'--workdir={workdir}: no checkpoint in it can be read.')
   first = int(state.step)
@@ -219,11 +229,13 @@ def main(flag):
   count = sum(x.size for x in jax.tree.leaves(state.params))
   log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
           f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
+  left_out = problems.listed(pictures.problems())
+  log.say(f'{len(pictures):,} pictures' + (f'; left out: {left_out}' * bool(left_out)))
 
   train_step = steps.compiled(
       steps.make(draw, loss, optimizer, rate, profiles,
                  accumulate=c.train.accumulate), shardings, mesh)
-  stop, window, since = Stop(), [], time.monotonic()
+  stop, window, since, tally = Stop(), [], time.monotonic(), problems.Tally()
   for step in range(first + 1, c.train.steps + 1):
     batch = meshes.to_devices(next(batches), mesh)
     state, metrics = train_step(state, batch, root)
@@ -236,8 +248,12 @@ def main(flag):
       values, now = steps.summary(window), time.monotonic()
       values |= {'images_per_s': len(window) * c.train.batch / (now - since),
                  'seconds': log.seconds()}
+      known, tally = tally.bad, of_all(batches.tally)
+      values['bad'] = tally.bad - known  # pictures since the last log
       log.scalars(step, values)
       log.progress(step, values)
+      with cli.mistakes():
+        tally.check(c.data.max_bad)
       check_finite(window, step, c.train.max_skipped)
       window, since = [], now
     pause = time.monotonic()
@@ -252,13 +268,17 @@ def main(flag):
       averages.save_ema(step, state.ema)
     if due(c.train.checkpoint_every) or stopping:
       saved.save(step, state, batches)
+      if tally.bad:
+        log.say(tally.line())
     log.paused += time.monotonic() - pause
     since += time.monotonic() - pause
     if stopping:
       log.say(f'stopped at step {step}, as asked; the same command goes on from here.')
       break
   saved.close()
-  averages.close()
+  if averages:
+    averages.close()
+  batches.close()
   log.close()
   del held
 

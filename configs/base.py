@@ -10,12 +10,25 @@ def get_config():
   c.seed = 0
 
   c.data = ConfigDict(dict(
-      source='shapes',     # shapes, emoji
-      dir='.cache/data',   # where sources are prepared
+      source='shapes',     # or emoji, folder, webdataset, parquet, tfds, array_record
+      path='',             # a folder, an address with {000..123} or *, a name of tfds
+      split='train',       # of shapes, emoji and tfds, which also takes train[:10%]
+      image='',            # column or feature with pictures; '' looks for it
+      caption='',          # that of captions, as captions/text; '' looks for it
+      mix=(),              # of sources: ((weight, {'source': ..., 'path': ...}), ...)
+      dir='.cache/data',   # where sources are prepared and indexed
       size=32,             # pixels, height and width
+      crop='centre',       # centre, random: the square along the longer side
+      flip=False,          # left and right, of every second picture
+      captions='random',   # random, first: of the several that a picture may have
+      max_caption=10_000,  # characters; a longer one is bad
+      max_pixels=50_000_000,  # of a picture as it is stored; a larger one is bad
+      min_side=8,          # pixels, of a picture as it is stored; a smaller one is bad
+      max_bad=0.1,         # share of bad pictures above which a run stops
       pictures=60_000,     # of shapes: how many are drawn to train on
       one=0.15,            # of shapes: share of them that show one object
-      threads=2,           # that read and decode
+      workers=0,           # processes that read and decode; 0: threads of the trainer
+      threads=2,           # that read and decode, in each of them
       font='',             # of emoji: path of NotoColorEmoji.ttf; '' looks for it
   ))
 
@@ -107,16 +120,15 @@ def get_config():
   return c.lock()
 
 
-POSITIVE = '''data.size data.pictures data.threads tokenizer.vocab tokenizer.length
-    optim.lr optim.clip train.steps train.batch train.accumulate train.log_every
-    train.checkpoint_every train.keep train.max_skipped sample.steps sample.batch
-    sample.num eval.num diffusion.weight_cap'''.split()
-SHARES = '''data.one diffusion.caption_dropout sample.rescale optim.decay_from optim.b1
-    optim.b2'''.split()
-
-
-NOT_NEGATIVE = '''optim.warmup train.sample_every train.eval_every train.averages_every
-    diffusion.input_std'''.split()
+POSITIVE = '''data.size data.pictures data.threads data.max_caption data.max_pixels
+    data.min_side tokenizer.vocab tokenizer.length optim.lr optim.clip train.steps
+    train.batch train.accumulate train.log_every train.checkpoint_every train.keep
+    train.max_skipped sample.steps sample.batch sample.num eval.num
+    diffusion.weight_cap'''.split()
+SHARES = '''data.one data.max_bad diffusion.caption_dropout sample.rescale
+    optim.decay_from optim.b1 optim.b2'''.split()
+NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
+    train.averages_every diffusion.input_std'''.split()
 
 
 def check(c):

@@ -1,31 +1,142 @@
-"""Pictures to batches: shuffled, repeated, sharded by process, resumable."""
-import grain
+"""Pictures to batches: shuffled, mixed, repeated, sharded by process, resumable."""
+import functools
+import os
 
-from data import tokenizers
+from absl import flags
+import grain
+import numpy as np
+
+from data import processes as others, tokenizers
+from data.problems import Tally
+
+KEPT = 1 << 15  # captions whose tokens are remembered, in each process
+
+
+def order(pictures, seed: int):
+  """The endless sequence of records: every epoch of a source is a fresh permutation.
+
+  Of several sources, position k holds the next record of the one that lags most behind
+  its weight, so each keeps to epochs of its own.
+  """
+  starts = getattr(pictures, 'starts', (0, len(pictures)))
+  each = [grain.MapDataset.range(int(a), int(b)).shuffle(seed=(seed + 7919 * k) % 2**32)
+          .repeat(None) for k, (a, b) in enumerate(zip(starts, starts[1:]))]
+  return each[0] if len(each) == 1 else grain.MapDataset.mix(each, pictures.weights)
+
+
+class Reader:
+  """Number k of a part of a batch -> that part. Pickled, it goes to workers."""
+
+  def __init__(self, pictures, tokenizer, length, part, seed):
+    self.pictures, self.tokenizer, self.length = pictures, tokenizer, length
+    self.part, self.seed = part, seed
+    self.order = order(pictures, seed)
+    self._tokens = None
+
+  def __call__(self, k: int) -> dict:
+    """Part k: {'image': uint8 [b h w 3], 'tokens': int32 [b length], 'problem': [b]}.
+
+    What is random about a record is keyed by its place in the order, so it does not
+    depend on who reads it.
+    """
+    if self._tokens is None:
+      self._tokens = functools.lru_cache(KEPT)(self._encode)
+    images, problems = None, np.zeros(self.part, np.uint8)
+    tokens = np.empty((self.part, self.length), np.int32)
+    places = range(int(k) * self.part, (int(k) + 1) * self.part)
+    numbers = [self.order[place] for place in places]
+    found = self.pictures.fetch(numbers)
+    for row, place in enumerate(places):
+      item, problems[row] = self.pictures.read_any(
+          numbers[row], (self.seed, place), found[row])
+      if images is None:
+        images = np.empty((self.part, *item['image'].shape), np.uint8)
+      images[row], tokens[row] = item['image'], self._tokens(item['caption'])
+    return {'image': images, 'tokens': tokens, 'problem': problems}
+
+  def _encode(self, caption: str):
+    return tokenizers.encode(self.tokenizer, caption, self.length)[0]
+
+  def __getstate__(self):
+    return self.__dict__ | {'_tokens': None}
+
+
+class Batches:
+  """An endless iterator whose place is the number of batches it has given.
+
+  So it goes on from a saved place with any number of processes, workers and threads,
+  and gives the same global batches.
+
+  tally: a problems.Tally of what this process has been given.
+  """
+
+  def __init__(self, read, name: str, *, process: int, processes: int, workers: int,
+               threads: int):
+    self.read, self.name, self.tally = read, name, Tally()
+    self.process, self.processes = process, processes
+    self.workers, self.threads = workers, threads
+    self.given, self._iterator = 0, None
+
+  def __iter__(self):
+    return self
+
+  def __next__(self) -> dict:
+    """{'image': uint8 [b h w 3], 'tokens': int32 [b length]}."""
+    if self._iterator is None:
+      self._iterator = iter(self._dataset())
+    batch = next(self._iterator)
+    self.given += 1
+    self.tally.add(batch.pop('problem'))
+    return batch
+
+  def _dataset(self):
+    first = self.given * self.processes + self.process
+    numbers = grain.MapDataset.range(first, 2**62, self.processes)
+    dataset = numbers.map(self.read).to_iter_dataset(grain.ReadOptions(
+        num_threads=self.threads, prefetch_buffer_size=2 * self.threads))
+    if not self.workers:
+      return dataset
+    if not flags.FLAGS.is_parsed():
+      flags.FLAGS.mark_as_parsed()  # grain asks for flags of its own
+    return dataset.mp_prefetch(
+        grain.multiprocessing.MultiprocessingOptions(
+            num_workers=self.workers, per_worker_buffer_size=2),
+        worker_init_fn=functools.partial(others.follow, os.getpid()))
+
+  def get_state(self) -> dict:
+    """JSON: the place, and the name of what is read there."""
+    return {'batches': self.given, 'data': self.name}
+
+  def set_state(self, state: dict):
+    """Raises ValueError where the data are not those of the saved place."""
+    if state['data'] != self.name:
+      raise ValueError(f'config.data is now {self.name}, but the run was reading '
+                       f'{state["data"]}; its records have changed, so it cannot go on '
+                       'as it was. Bring them back, or start a new --workdir.')
+    self.close()
+    self.given = state['batches']
+
+  def close(self):
+    """Ends the threads and workers."""
+    if self._iterator is not None:
+      self._iterator.close()
+      self._iterator = None
 
 
 def batches(pictures, tokenizer, *, length: int, batch: int, seed: int,
-            process: int = 0, processes: int = 1, threads: int = 2):
+            process: int = 0, processes: int = 1, workers: int = 0, threads: int = 2):
   """An endless iterator of this process's share of each global batch.
 
-  Every epoch is a fresh permutation. Global batch k holds the same pictures in the same
-  order whatever the number of processes; process p has the p-th of its equal parts.
+  Global batch k holds the same pictures in the same order whatever the number of
+  processes; process p has the p-th of its equal parts.
 
   Args:
-    pictures: [i] -> {'image': uint8 [h w 3], 'caption': str}, with `len`.
+    pictures: sources.Pictures.
     length: tokens of a caption.
     batch: pictures over all processes, a multiple of their number.
-
-  Returns:
-    A grain iterator (`get_state`, `set_state`) of {'image': uint8 [b h w 3],
-    'tokens': int32 [b length]} with b = batch / processes.
+    workers: processes that read and decode; 0: threads of this one do.
+    threads: that read and decode, in each of them.
   """
-  def prepared(item):
-    tokens, _ = tokenizers.encode(tokenizer, item['caption'], length)
-    return {'image': item['image'], 'tokens': tokens}
-  dataset = grain.MapDataset.source(pictures).shuffle(seed=seed).repeat(None)
-  part = batch // processes
-  dataset = dataset.map(prepared).batch(part, drop_remainder=True)
-  dataset = dataset[process::processes]  # of the parts of batches, those of this one
-  options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=4 * threads)
-  return iter(dataset.to_iter_dataset(options))
+  read = Reader(pictures, tokenizer, length, batch // processes, seed)
+  return Batches(read, pictures.name, process=process, processes=processes,
+                 workers=workers, threads=threads)

@@ -11,9 +11,8 @@ import sys
 from conftest import FAST
 
 ROOT = pathlib.Path(__file__).parent.parent
-SERVER = r"""
+FORK = r"""
 import json, os, sys
-import evaluate, export, sample, train, cli
 for line in sys.stdin:
   case = json.loads(line)
   pid = os.fork()
@@ -21,10 +20,9 @@ for line in sys.stdin:
     for fd, name in ((1, 'out'), (2, 'err')):
       os.dup2(os.open(case['to'] + '.' + name, os.O_WRONLY | os.O_CREAT), fd)
     sys.argv = case['argv']
-    module = sys.modules[case['argv'][0].removesuffix('.py')]
     code = 0
     try:
-      cli.run(module.main, module.define_flags)
+      run()
     except SystemExit as e:
       code = e.code or 0
     except BaseException:
@@ -34,6 +32,19 @@ for line in sys.stdin:
     os._exit(code)
   print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
+SERVER = r"""
+import sys
+import evaluate, export, sample, train, cli
+def run():
+  module = sys.modules[sys.argv[0].removesuffix('.py')]
+  cli.run(module.main, module.define_flags)
+""" + FORK
+DATA = r"""
+import runpy, sys
+from data import command, shards, sheet, tokenizers
+def run():
+  runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+""" + FORK  # for argv[0] such as data.prepare
 
 
 def environment(devices=1):
@@ -49,10 +60,10 @@ def command(argv):
 class Scripts:
   """run(script, *flags) -> (exit code, stdout, stderr)."""
 
-  def __init__(self, folder, devices=1):
+  def __init__(self, folder, devices=1, server=SERVER):
     self.folder, self.count = folder, 0
     self.server = subprocess.Popen(
-        [sys.executable, '-c', SERVER], cwd=ROOT, text=True, stdin=subprocess.PIPE,
+        [sys.executable, '-c', server], cwd=ROOT, text=True, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment(devices))
 
   def run(self, *argv):

@@ -9,7 +9,6 @@ import json
 import os
 import zlib
 
-import grain
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
@@ -53,9 +52,9 @@ def sums_of(tree) -> dict:
           for path, value in jax.tree_util.tree_leaves_with_path(fetched)}
 
 
-def crc(iterator) -> int:
-  """A checksum of the place that a grain iterator is at."""
-  return zlib.crc32(json.dumps(iterator.get_state(), sort_keys=True).encode())
+def crc(place) -> int:
+  """A checksum of a place in the data, which is JSON."""
+  return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
 class Checkpoints:
@@ -78,8 +77,9 @@ class Checkpoints:
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
   def save(self, step: int, state, iterator):
-    """Starts to write a TrainState and the position of a grain iterator."""
-    self._write(step, {'state': state.replace(ema=None), 'ema': state.ema}, iterator)
+    """Starts to write a TrainState and the place of an iterator (`get_state`)."""
+    self._write(step, {'state': state.replace(ema=None), 'ema': state.ema},
+                iterator.get_state())
 
   def save_ema(self, step: int, ema):
     """Starts to write averages alone."""
@@ -90,10 +90,16 @@ class Checkpoints:
 
     Args:
       state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
+
+    Raises:
+      ValueError: `iterator` does not go on from that place (`set_state`).
     """
     rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema}, iterator)
-    return found and found['state'].replace(ema=found['ema'])
+    found = self._newest({'state': rest, 'ema': state.ema}, self.steps())
+    if found is None:
+      return None
+    iterator.set_state(found['data'])
+    return found['state'].replace(ema=found['ema'])
 
   def restore_ema(self, ema, steps=None):
     """(step, the newest whole averages) for shapes with shardings; None if none is.
@@ -102,37 +108,32 @@ class Checkpoints:
       ema: tuple of trees of ShapeDtypeStructs.
       steps: to look at; None for all.
     """
-    found = self._newest({'ema': ema}, steps=steps)
+    found = self._newest({'ema': ema}, self.steps() if steps is None else steps)
     return found and (found['step'], found['ema'])
 
-  def _write(self, step: int, trees: dict, iterator=None):
+  def _write(self, step: int, trees: dict, place=None):
     """One of that step that is there already could not be read: it gives way."""
     if step in self.steps():
       self.manager.delete(step)
-    sums = {k: sums_of(v) for k, v in trees.items()}
-    args = {k: ocp.args.StandardSave(v) for k, v in trees.items()}
-    if iterator is not None:
-      sums['data'] = crc(iterator)
-      args['data'] = grain.checkpoint.CheckpointSave(iterator)
+    sums = {k: sums_of(v) for k, v in trees.items()} | {'data': crc(place)}
     if not self.manager.save(step, force=True, args=ocp.args.Composite(
-        sums=ocp.args.JsonSave(sums), **args)):
+        data=ocp.args.JsonSave(place), sums=ocp.args.JsonSave(sums),
+        **{k: ocp.args.StandardSave(v) for k, v in trees.items()})):
       raise RuntimeError(f'Orbax did not save step {step}.')
 
-  def _newest(self, items: dict, iterator=None, steps=None):
-    for step in self.steps() if steps is None else steps:
+  def _newest(self, items: dict, steps):
+    for step in steps:
       try:
         args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
-        if iterator is not None:
-          args['data'] = grain.checkpoint.CheckpointRestore(iterator)
         got = self.manager.restore(step, args=ocp.args.Composite(
-            sums=ocp.args.JsonRestore(), **args))
+            data=ocp.args.JsonRestore(), sums=ocp.args.JsonRestore(), **args))
         for item in items:
           for leaf, value in sums_of(got[item]).items():
             if got['sums'][item].get(leaf) != value:
               raise ValueError(f'the bits of {item}{leaf} are not those written')
-        if iterator is not None and got['sums']['data'] != crc(iterator):
+        if got['sums']['data'] != crc(got['data']):
           raise ValueError('the place in the data is not the one written')
-        return {'step': step} | {item: got[item] for item in items}
+        return {'step': step} | {item: got[item] for item in (*items, 'data')}
       except Exception as e:  # whatever a damaged file makes Orbax raise
         reason = ' '.join(str(e).split())[:200]
         self.say(f'checkpoint {step} cannot be read and is passed over: {reason}')

@@ -1,65 +1,199 @@
 """Each record once an epoch, whoever reads it, and on from anywhere."""
 import collections
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
 
-from data import loader, tokenizers
+from data import loader, sources, tokenizers
+import made
 
-
-class Numbered:
-  """32 pictures that carry their own number."""
-
-  def __len__(self):
-    return 32
-
-  def __getitem__(self, i):
-    return {'image': np.full((1, 1, 3), i, np.uint8), 'caption': f'a {i}'}
+N = 32
+HERE = pathlib.Path(__file__).parent
 
 
 @pytest.fixture(scope='module')
 def bpe():
-  return tokenizers.train(['a 1'], 300)
+  return tokenizers.train(['picture 1'], 300)
 
 
-def read(bpe, n, **kwargs):
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+  root = tmp_path_factory.mktemp('loader')
+  made.folder(root / 'in', N)
+  return sources.Pictures(made.config(root, source='folder', path=str(root / 'in')))
+
+
+def iterator(pictures, bpe, **kwargs):
   kwargs = dict(length=4, batch=8, seed=3) | kwargs
-  batches = loader.batches(Numbered(), bpe, **kwargs)
-  return [next(batches)['image'][:, 0, 0, 0].tolist() for _ in range(n)]
+  return loader.batches(pictures, bpe, **kwargs)
+
+
+def numbers(batch) -> list[int]:
+  return [made.number(image + 4) for image in batch['image']]
+
+
+def read(pictures, bpe, n, **kwargs):
+  batches = iterator(pictures, bpe, **kwargs)
+  return [numbers(next(batches)) for _ in range(n)]
 
 
 @pytest.mark.parametrize('processes', [1, 2, 4])
-def test_each_record_once_an_epoch(bpe, processes):
+def test_each_record_once_an_epoch(pictures, bpe, processes):
   seen = collections.Counter(
       i for p in range(processes)
-      for batch in read(bpe, 12, process=p, processes=processes) for i in batch)
-  assert seen == {i: 3 for i in range(32)}
+      for batch in read(pictures, bpe, 12, process=p, processes=processes)
+      for i in batch)
+  assert seen == {i: 3 for i in range(N)}
 
 
-def test_epochs_are_shuffled_anew(bpe):
-  batches = read(bpe, 8)
+def test_epochs_are_shuffled_anew(pictures, bpe):
+  batches = read(pictures, bpe, 8)
   first, second = sum(batches[:4], []), sum(batches[4:], [])
-  assert sorted(first) == sorted(second) == list(range(32))
+  assert sorted(first) == sorted(second) == list(range(N))
   assert first != second and first != sorted(first)
-  assert first == sum(read(bpe, 4, threads=1), [])
-  assert first != sum(read(bpe, 4, seed=4), [])
+  assert first == sum(read(pictures, bpe, 4, threads=1), [])
+  assert first != sum(read(pictures, bpe, 4, seed=4), [])
 
 
-def test_the_global_batch_is_the_same_for_any_number_of_processes(bpe):
-  alone = read(bpe, 6)
+def test_a_batch_need_not_divide_the_records(pictures, bpe):
+  """33 batches of 7 hold 231 = 7 * 32 + 7 records: 7 whole epochs, then 7 more."""
+  flat = sum(read(pictures, bpe, 33, batch=7), [])
+  for epoch in range(7):
+    assert sorted(flat[epoch * N:(epoch + 1) * N]) == list(range(N))
+
+
+def random(pictures):
+  """The same pictures, with everything about them drawn at random."""
+  root = pathlib.Path(pictures.sources[0].root)
+  return sources.Pictures(made.config(
+      root.parent, source='folder', path=str(root), crop='random', flip=True))
+
+
+def assert_same(a, b):
+  for key in ('image', 'tokens'):
+    np.testing.assert_array_equal(a[key], b[key])
+
+
+def test_the_global_batch_is_the_same_for_any_number_of_processes(pictures, bpe):
+  pictures = random(pictures)
+  alone = iterator(pictures, bpe)
+  alone = [next(alone) for _ in range(6)]
   for processes in (2, 4):
-    parts = [read(bpe, 6, process=p, processes=processes) for p in range(processes)]
-    for k in range(6):
-      assert sum((part[k] for part in parts), []) == alone[k]
+    parts = [iterator(pictures, bpe, process=p, processes=processes)
+             for p in range(processes)]
+    for whole in alone:
+      got = [next(part) for part in parts]
+      assert_same({k: np.concatenate([part[k] for part in got]) for k in whole}, whole)
 
 
-def test_goes_on_from_a_saved_position(bpe):
-  batches = loader.batches(Numbered(), bpe, length=4, batch=8, seed=3)
+def test_goes_on_anywhere_with_any_processes_and_threads(pictures, bpe):
+  pictures = random(pictures)
+  batches = iterator(pictures, bpe)
   for _ in range(5):
     next(batches)
-  place = batches.get_state()
-  rest = [next(batches)['image'] for _ in range(5)]
-  again = loader.batches(Numbered(), bpe, length=4, batch=8, seed=3)
+  place = json.loads(json.dumps(batches.get_state()))
+  rest = [next(batches) for _ in range(5)]
+  again = iterator(pictures, bpe, threads=1)
   again.set_state(place)
   for expected in rest:
-    np.testing.assert_array_equal(next(again)['image'], expected)
+    assert_same(next(again), expected)
+  assert again.get_state() == batches.get_state()
+  halves = [iterator(pictures, bpe, process=p, processes=2) for p in range(2)]
+  for half in halves:
+    half.set_state(place)
+  for expected in rest:
+    got = [next(half) for half in halves]
+    assert_same({k: np.concatenate([g[k] for g in got]) for k in expected}, expected)
+
+
+def test_records_that_have_changed_are_refused(pictures, bpe, tmp_path):
+  place = iterator(pictures, bpe).get_state()
+  made.folder(tmp_path / 'in', N + 1)
+  other = sources.Pictures(
+      made.config(tmp_path, source='folder', path=str(tmp_path / 'in')))
+  with pytest.raises(ValueError, match='its records have changed'):
+    iterator(other, bpe).set_state(place)
+
+
+def test_a_mixture_keeps_to_its_weights_and_to_the_epochs_of_each(bpe, tmp_path):
+  made.folder(tmp_path / 'a', 10)
+  made.parquet(tmp_path / 'b' / 'b.parquet', 25)
+  c = made.config(tmp_path, mix=(
+      (3, {'source': 'folder', 'path': str(tmp_path / 'a')}),
+      (1.0, {'source': 'parquet', 'path': str(tmp_path / 'b')})))
+  sources.prepare(c)
+  mixed = sources.Pictures(c)
+  order = loader.order(mixed, 5)
+  got = [order[k] for k in range(400)]
+  assert sum(i < 10 for i in got) == 300
+  for n in range(20, 400, 20):  # never far from the weights
+    assert abs(sum(i < 10 for i in got[:n]) - 0.75 * n) <= 1
+  first, second = [i for i in got if i < 10], [i for i in got if i >= 10]
+  assert all(sorted(first[e:e + 10]) == list(range(10)) for e in range(0, 300, 10))
+  assert all(sorted(second[e:e + 25]) == list(range(10, 35)) for e in range(0, 100, 25))
+  assert made.number(mixed[3]['image'] + 4) in range(10)
+  assert made.number(mixed[10 + 7]['image'] + 4) == 7
+
+
+def test_bad_pictures_are_counted_as_they_are_given(bpe, tmp_path):
+  made.folder(tmp_path / 'in', N)
+  for name in ('part0/00000.png', 'part1/00001.png'):
+    (tmp_path / 'in' / name).write_bytes(b'<html>')
+  pictures = sources.Pictures(
+      made.config(tmp_path, source='folder', path=str(tmp_path / 'in')))
+  batches = iterator(pictures, bpe)
+  for k in range(1, 9):
+    batch = next(batches)
+    assert batches.tally.read == 8 * k and 'problem' not in batch
+    assert not {0, 1} & set(numbers(batch))
+  assert batches.tally.by_reason() == {'not a picture': 4}  # two, in each of two epochs
+  iterator(pictures, bpe).close()
+
+
+def alive(pid: int) -> bool:
+  try:
+    return pathlib.Path(f'/proc/{pid}/stat').read_text().split()[2] != 'Z'
+  except FileNotFoundError:
+    return False
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self'), reason='looks into /proc')
+def test_workers_give_the_same_stream_and_die_with_a_killed_trainer(
+    pictures, bpe, tmp_path):
+  """Begun with 0 workers, gone on with 2, killed, and gone on with 0 again."""
+  whole = [b.tolist() for b in (np.array(read(pictures, bpe, 30)))]
+  batches = iterator(pictures, bpe)
+  for _ in range(4):
+    next(batches)
+  place = tmp_path / 'place.json'
+  place.write_text(json.dumps(batches.get_state()))
+  process = subprocess.Popen(
+      [sys.executable, HERE / 'stream.py', pictures.sources[0].root, place, '2'],
+      text=True, cwd=HERE.parent.parent, stdout=subprocess.PIPE,
+      stderr=subprocess.DEVNULL)
+  got = []
+  for line in process.stdout:
+    said = json.loads(line)
+    got.append(said['numbers'])
+    if len(got) == 8:
+      process.send_signal(signal.SIGKILL)
+      break
+  process.wait()
+  assert got == whole[4:12] and len(said['children']) == 2
+  until = time.time() + 20
+  while any(map(alive, said['children'])) and time.time() < until:
+    time.sleep(0.05)
+  assert not any(map(alive, said['children']))
+  state = json.loads(place.read_text())
+  assert state['batches'] > 4 and state['batches'] % 3 == 0
+  batches = iterator(pictures, bpe)
+  batches.set_state(state)
+  assert [numbers(next(batches)) for _ in range(9)] == whole[
+      state['batches']:state['batches'] + 9]

@@ -99,7 +99,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_next_of_its_step(saved):
 
 
 def test_another_place_in_the_data_is_noticed(saved):
-  place, = (saved / 'checkpoints' / '4' / 'data').glob('*.json')
+  place = saved / 'checkpoints' / '4' / 'data' / 'metadata'
   kept = json.loads(place.read_text())
   place.write_text(json.dumps(kept | {'next_index': kept['next_index'] + 1}))
   got, data = restore(saved)

@@ -1,0 +1,149 @@
+r"""Says what is in a source before anything is trained on it, and shows it.
+
+python -m data.inspect --config=configs/folder.py --config.data.path=~/pictures \
+    --out=sheet.png
+
+Counts, sizes, aspect ratios, lengths of captions, examples of every problem, and a
+contact sheet of the squares that training will see, with their captions.
+"""
+import collections
+import concurrent.futures
+import os
+
+from absl import flags
+import numpy as np
+
+from data import captions, command, images, problems, sheet, sources, tokenizers
+from data.problems import Bad
+
+EXAMPLES = 3  # of each problem
+BARS = 40     # characters of the longest
+RATIOS = (0, 0.5, 0.66, 0.9, 1.1, 1.5, 2, np.inf)  # width / height
+
+
+def define_flags():
+  flags.DEFINE_integer('num', 10_000, 'Records to look at, evenly spread; 0: all.', 0)
+  flags.DEFINE_integer('pictures', 30, 'On the contact sheet.', lower_bound=1)
+  flags.DEFINE_string('out', 'sheet.png', 'Where the contact sheet goes.')
+
+
+def look(pictures, i: int) -> dict:
+  """What there is to know of record i; 'bad' where it is not to be used."""
+  c, found = pictures.c, {'record': i}
+  try:
+    source, k = pictures.place(i)
+    record = source[k]
+    picture = images.opened(record['image'])
+    found |= {'size': picture.size, 'format': picture.format, 'mode': picture.mode}
+    found['texts'] = captions.usable(record['captions'], c.max_caption)
+    images.decode(record['image'], c.size, most=c.max_pixels, least=c.min_side)
+  except Bad as e:
+    found['bad'] = e
+  return found
+
+
+def row(name: str, values, form='{:,.0f}') -> str:
+  """A line with the least, some quantiles and the greatest of some numbers."""
+  marks = np.quantile(values, [0, 0.01, 0.25, 0.5, 0.75, 0.99, 1])
+  return f'{name:<22}' + ''.join(f'{form.format(x):>9}' for x in marks)
+
+
+def shares(counts) -> str:
+  total = sum(counts.values())
+  return ', '.join(f'{name} {n / total:.1%}' for name, n in counts.most_common())
+
+
+def bars(values, edges) -> list[str]:
+  """A histogram in text, a line a bin."""
+  counts = np.histogram(values, edges)[0]
+  names = [f'under {edges[1]:g}'] + [
+      f'{a:g} to {b:g}' for a, b in zip(edges[1:-2], edges[2:-1])] + [
+      f'{edges[-2]:g} and more']
+  return [f'  {name:<14}{n / len(values):>7.1%} ' + '#' * round(BARS * n / max(counts))
+          for name, n in zip(names, counts)]
+
+
+def of_pictures(good, size: int) -> list[str]:
+  w, h = np.array([x['size'] for x in good]).T
+  short = np.minimum(w, h)
+  return [
+      '', f'{"":<22}' + ''.join(f'{x:>9}' for x in (
+          'least', '1%', '25%', 'median', '75%', '99%', 'most')),
+      row('width, pixels', w), row('height', h), row('shorter side', short),
+      row('width / height', w / h, '{:.2f}'),
+      f'formats: {shares(collections.Counter(x["format"] for x in good))}; '
+      f'modes: {shares(collections.Counter(x["mode"] for x in good))}',
+      f'shorter than config.data.size, {size}, so enlarged: '
+      f'{np.mean(short < size):.1%}',
+      'width / height:', *bars(w / h, RATIOS)]
+
+
+def of_captions(good, tokens) -> list[str]:
+  """tokens: config.tokenizer, or None."""
+  texts = [text for x in good for text in x['texts']]
+  lines = ['', row('captions a picture', [len(x['texts']) for x in good]),
+           row('characters a caption', [len(text) for text in texts]),
+           row('words', [len(text.split()) for text in texts])]
+  if tokens:
+    bpe = tokenizers.train(texts, tokens.vocab)
+    counts = np.array([1 + len(bpe.encode(t, add_special_tokens=False).ids)
+                       for t in texts])
+    lines += [row('tokens', counts),
+              f'(of a vocabulary of {bpe.get_vocab_size():,} trained on these); longer '
+              f'than config.tokenizer.length, {tokens.length}, so cut: '
+              f'{np.mean(counts > tokens.length):.1%}']
+  commonest, n = collections.Counter(texts).most_common(1)[0]
+  return lines + [f'different captions: {len(set(texts)):,} of {len(texts):,}; the '
+                  f'most frequent, {n:,} times: {commonest[:60]!r}']
+
+
+def of_problems(pictures, bad) -> list[str]:
+  """Examples of every problem, by where they lie."""
+  lines, by_reason = [], collections.defaultdict(list)
+  for x in bad:
+    by_reason[x['bad'].reason].append(x)
+  for reason, found in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+    lines.append(f'  {reason}: {len(found):,}')
+    for x in found[:EXAMPLES]:
+      detail = str(x['bad']).removeprefix(reason).lstrip(': ')[:80]
+      where = pictures.where(x['record'])
+      lines.append(f'    {where}' + f'  ({detail})' * bool(detail))
+  return lines
+
+
+def main(flag):
+  c = flag.config.data
+  folder = os.path.dirname(os.path.abspath(flag.out))
+  if not flag.out.endswith('.png') or not os.path.isdir(folder):
+    raise ValueError(f'--out={flag.out} must be NAME.png in a folder that there is.')
+  sources.prepare(c)
+  pictures = sources.Pictures(c)
+  step = -(-len(pictures) // flag.num) if flag.num else 1
+  chosen, seen = range(0, len(pictures), step), []
+  progress = command.Progress(len(chosen), 'records')
+  with concurrent.futures.ThreadPoolExecutor(c.threads) as pool:
+    for found in pool.map(lambda i: look(pictures, i), chosen):
+      seen.append(found)
+      progress(len(seen))
+  good = [x for x in seen if 'bad' not in x]
+  tally = problems.Tally()
+  tally.add([x['bad'].code if 'bad' in x else 0 for x in seen])
+  of = 'a mixture' if c.mix else f'{c.source} {c.path}'.strip()
+  lines = [f'{of}: {len(pictures):,} records']
+  if left_out := problems.listed(pictures.problems()):
+    lines.append(f'left out of them: {left_out}')
+  if step > 1:
+    lines.append(f'looked at every {step:,}th')
+  lines += [tally.line(), *of_problems(pictures, [x for x in seen if 'bad' in x])]
+  if good:
+    lines += of_pictures(good, c.size) + of_captions(good, flag.config.get('tokenizer'))
+    n = min(flag.pictures, len(good))
+    shown = [good[k * len(good) // n] for k in range(n)]
+    picture = sheet.contact(pictures, shown, lines[0])
+    images.write_png(flag.out, picture, {})
+    lines += ['', flag.out]
+  print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+  command.run(main, define_flags, __doc__)

@@ -1,0 +1,81 @@
+"""What can be wrong with a record, and how much of it there was."""
+import collections
+
+import numpy as np
+
+REASONS = (
+    'unreadable file',        # the system or the store refuses to give its bytes
+    'empty file',
+    'file too large',         # more than images.MOST_BYTES
+    'not a picture',          # HTML, text, a format that is not read
+    'damaged picture',        # cut short, or its decoder fails
+    'too many pixels',        # config.data.max_pixels, read from the header
+    'too small',              # a side under config.data.min_side
+    'no caption',             # none is stored, or a null
+    'empty caption',          # nothing but white space
+    'caption not UTF-8',
+    'caption too long',       # config.data.max_caption
+    'no substitute',          # a bad record, and TRIES others were bad too
+)
+CODES = {reason: i + 1 for i, reason in enumerate(REASONS)}  # 0: nothing is wrong
+FEW = 1_000  # pictures under which a share is not judged
+
+
+class Bad(Exception):
+  """A record that is not to be used, for one of REASONS."""
+
+  def __init__(self, reason: str, detail: str = ''):
+    super().__init__(f'{reason}: {detail}' if detail else reason)
+    self.reason, self.code = reason, CODES[reason]
+
+
+class Tally:
+  """Counts what was read and what of it was bad, by reason.
+
+  counts: int64 [1 + len(REASONS)], by code; counts[0] is of what was good.
+  """
+
+  def __init__(self, counts=None):
+    zeros = np.zeros(1 + len(REASONS), np.int64)
+    self.counts = zeros if counts is None else np.asarray(counts, np.int64)
+
+  def add(self, codes):
+    """codes: integers of any shape, one a record."""
+    self.counts += np.bincount(np.ravel(codes), minlength=len(self.counts))
+
+  @property
+  def read(self) -> int:
+    return int(self.counts.sum())
+
+  @property
+  def bad(self) -> int:
+    return int(self.counts[1:].sum())
+
+  def by_reason(self) -> dict[str, int]:
+    return {reason: int(self.counts[code]) for reason, code in CODES.items()
+            if self.counts[code]}
+
+  def line(self) -> str:
+    """'12 of 3,400 pictures (0.4%) were bad: 10 not a picture, 2 too small'."""
+    share = self.bad / max(self.read, 1)
+    text = f'{self.bad:,} of {self.read:,} pictures ({share:.1%}) were bad'
+    return text + (': ' if self.bad else '') + listed(self.by_reason())
+
+  def check(self, most: float):
+    """Raises ValueError where more than a share of `most` was bad.
+
+    Of fewer than FEW pictures it asks for as many bad ones as FEW would need.
+    """
+    if self.counts[CODES['no substitute']]:
+      raise ValueError('config.data: a bad picture found no good one to stand in for '
+                       f'it in many tries; {self.line()}. python -m data.inspect '
+                       'shows examples.')
+    if self.bad > most * max(self.read, FEW):
+      raise ValueError(f'config.data.max_bad is {most:g}, but {self.line()}. '
+                       'python -m data.inspect shows examples.')
+
+
+def listed(counts: dict[str, int]) -> str:
+  """{'a': 2, 'b': 10} -> '10 b, 2 a'."""
+  most_first = collections.Counter(counts).most_common()
+  return ', '.join(f'{n:,} {reason}' for reason, n in most_first)

@@ -1,0 +1,13 @@
+"""What processes that work for another one do about its end."""
+import os
+import threading
+import time
+
+
+def follow(parent: int, *_):
+  """In a worker: ends it when `parent` has gone, however that was, also by kill -9."""
+  def watch():
+    while os.getppid() == parent:
+      time.sleep(0.5)
+    os._exit(1)
+  threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,178 @@
+"""Prepared pictures are those of the source, once each, whatever happened."""
+import io
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from data import shards, sources
+import made
+import scripts as forks
+
+N = 40
+
+
+def prepare(c, out, size=16, encoding='png', count=4, **more):
+  """What data.prepare does, in this process."""
+  plan = shards.plan(c, str(out), size=size, encoding=encoding, quality=95,
+                     shards=count)
+  for job in shards.begin(plan, str(out)):
+    shards.write_shard(job)
+  return shards.finish(plan, str(out))
+
+
+def prepared(tmp_path, out):
+  c = made.config(tmp_path, source='array_record', path=str(out))
+  sources.prepare(c)
+  return sources.Pictures(c)
+
+
+@pytest.mark.parametrize('kind, encoding', [
+    ('folder', 'png'), ('webdataset', 'png'), ('parquet', 'ppm')])
+def test_every_record_is_prepared_once_with_its_captions(kind, encoding, tmp_path):
+  root = tmp_path / 'in'
+  if kind == 'folder':
+    made.folder(root, N)
+  elif kind == 'webdataset':
+    made.shards(root, N, 9)
+  else:
+    made.parquet(root / 'a.parquet', N)
+  c = made.config(tmp_path, source=kind, path=str(root))
+  manifest = prepare(c, tmp_path / 'out', encoding=encoding)
+  assert manifest['records'] == N and manifest['problems'] == {}
+  assert len(manifest['shards']) == (5 if kind == 'webdataset' else 4)
+  before, after = sources.Pictures(c), prepared(tmp_path, tmp_path / 'out')
+  assert len(after) == N
+  for i in range(N):
+    np.testing.assert_array_equal(after[i]['image'], before[i]['image'])
+    assert after[i]['caption'] == before[i]['caption']
+  assert after.where(7) == before.where(7)
+
+
+def test_pictures_are_resized_and_small_ones_stay_as_they_are(tmp_path):
+  (tmp_path / 'in').mkdir()
+  rng = np.random.default_rng(0)
+  smooth = Image.fromarray(rng.integers(0, 256, (4, 6, 3), np.uint8)).resize(
+      (90, 60), Image.Resampling.BICUBIC)
+  smooth.save(tmp_path / 'in' / 'a.jpg', quality=98)
+  smooth.resize((30, 20)).save(tmp_path / 'in' / 'b.jpg', quality=60)
+  smooth.rotate(90, expand=True).save(tmp_path / 'in' / 'c.png')
+  for name in 'abc':
+    (tmp_path / 'in' / f'{name}.txt').write_text(name)
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'))
+  prepare(c, tmp_path / 'out', size=20, encoding='jpeg', count=1)
+  records = prepared(tmp_path, tmp_path / 'out').sources[0]
+  pictures = [Image.open(io.BytesIO(records[i]['image'])) for i in range(3)]
+  assert [p.size for p in pictures] == [(30, 20), (30, 20), (20, 30)]
+  assert {p.format for p in pictures} == {'JPEG'}
+  assert records[1]['image'] == (tmp_path / 'in' / 'b.jpg').read_bytes()
+  expected = np.asarray(smooth.resize((30, 20), Image.Resampling.LANCZOS)).astype(int)
+  assert np.abs(np.asarray(pictures[0]) - expected).mean() < 3
+
+
+def test_bad_records_are_left_out_and_counted(tmp_path):
+  made.folder(tmp_path / 'in', N)
+  (tmp_path / 'in' / 'part0' / '00003.png').write_bytes(b'')
+  (tmp_path / 'in' / 'part1' / '00001.txt').write_bytes(b'\xff')
+  manifest = prepare(
+      made.config(tmp_path, source='folder', path=str(tmp_path / 'in')),
+      tmp_path / 'out')
+  assert manifest['records'] == N - 2
+  assert manifest['problems'] == {'empty file': 1, 'caption not UTF-8': 1}
+  after = prepared(tmp_path, tmp_path / 'out')
+  assert {made.number(after[i]['image'] + 4) for i in range(N - 2)} == (
+      set(range(N)) - {1, 3})
+
+
+def test_what_is_not_whole_is_refused(tmp_path):
+  made.folder(tmp_path / 'in', N)
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'))
+  prepare(c, tmp_path / 'out')
+  for keys in (dict(size=8), dict(encoding='jpeg')):
+    with pytest.raises(ValueError, match='other settings'):
+      shards.manifest(str(tmp_path / 'out'), shards.plan(
+          c, 'x', **dict(size=16, encoding='png') | keys, quality=95, shards=4))
+  (tmp_path / 'in' / 'part0' / '00000.png').unlink()
+  with pytest.raises(ValueError, match='was begun with another input'):
+    prepare(c, tmp_path / 'out')
+  with pytest.raises(ValueError, match='is not empty'):
+    prepare(c, tmp_path / 'in')
+  shard = next((tmp_path / 'out').glob('*.array_record'))
+  shard.write_bytes(shard.read_bytes()[:-100])
+  with pytest.raises(ValueError, match=f'{shard.name} has'):
+    prepared(tmp_path, tmp_path / 'out')
+
+
+def flags(tmp_path):
+  return ('--config=configs/folder.py', f'--config.data.path={tmp_path}/in',
+          f'--config.data.dir={tmp_path}/cache', f'--out={tmp_path}/out', '--size=16',
+          '--encoding=png')
+
+
+def test_killed_it_goes_on_and_gives_the_same(tmp_path):
+  made.folder(tmp_path / 'in', N)
+  process = subprocess.Popen(
+      [sys.executable, '-m', 'data.prepare', *flags(tmp_path), f'--shards={N}',
+       '--processes=2'], cwd=forks.ROOT, stderr=subprocess.DEVNULL)
+  notes = tmp_path / 'out' / 'notes'
+  while process.poll() is None and len(list(notes.glob('*.json'))) < 3:
+    time.sleep(0.002)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+  time.sleep(2)  # its workers end within one
+  kept = {p.name: p.stat().st_mtime_ns
+          for p in (tmp_path / 'out').glob('*.array_record')}
+  noted = [path.name.removesuffix('.json') for path in notes.glob('*.json')]
+  assert 3 <= len(noted) < N and not (tmp_path / 'out' / 'manifest.json').exists()
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'))
+  manifest = prepare(c, tmp_path / 'out', count=N)
+  for name in noted:  # what was done is not done again
+    assert (tmp_path / 'out' / name).stat().st_mtime_ns == kept[name]
+  assert manifest == prepare(c, tmp_path / 'other', count=N)
+  assert {p.name for p in (tmp_path / 'out').iterdir()} >= {
+      'manifest.json', 'plan.json', *(s['file'] for s in manifest['shards'])}
+
+
+@pytest.fixture(scope='module')
+def scripts(tmp_path_factory):
+  started = forks.Scripts(tmp_path_factory.mktemp('forks'), server=forks.DATA)
+  yield started
+  started.close()
+
+
+def test_from_the_command_line(tmp_path, scripts):
+  made.folder(tmp_path / 'in', N)
+  for said in ('40 pictures in 4 shards', 'is done: 40 pictures'):
+    code, out, err = scripts.run('data.prepare', *flags(tmp_path), '--shards=4',
+                                 '--processes=1')
+    assert code == 0 and said in out, err
+  assert len(prepared(tmp_path, tmp_path / 'out')) == N
+
+
+@pytest.mark.parametrize('flag, expected', [
+    (('--out=',), '--out=FOLDER'), (('--quality=0',), 'quality'), (('bogus',), 'bogus'),
+    (('--config.data.pth=x',), 'pth'), (('--config=none.py',), 'none.py'),
+    (('--config.data.path=/none',), "'/none', which is not a folder"),
+    (('--config.data.source=cats',), "'cats', not one of"),
+    (('--', '--runner=DirectRunner'), '--runner=DirectRunner is for Beam')])
+def test_a_mistake_is_one_line_and_exit_code_2(flag, expected, tmp_path, scripts):
+  code, out, err = scripts.run('data.prepare', *flags(tmp_path), *flag)
+  assert code == 2 and expected in err and err.count('\n') == 1, err
+  assert err.startswith('data.prepare: ') and not (tmp_path / 'out').exists()
+
+
+def test_as_a_beam_pipeline(tmp_path):
+  """On Beam's own runner: the same shards, bit for bit."""
+  pytest.importorskip('apache_beam')
+  from data import beam
+  made.shards(tmp_path / 'in', N, 9)
+  c = made.config(tmp_path, source='webdataset', path=str(tmp_path / 'in'))
+  out = str(tmp_path / 'out')
+  plan = shards.plan(c, out, size=16, encoding='png', quality=95, shards=4)
+  beam.run(shards.begin(plan, out), ['--runner=DirectRunner'])
+  whole = prepare(c, tmp_path / 'other')
+  assert shards.finish(plan, out) == whole
