@@ -43,7 +43,10 @@ def one_line(e: Exception) -> str:
 def run(main, define):
   """Runs a script: define() its flags, read them, main(flags)."""
   others = set(flags.FLAGS)
-  define()
+  try:
+    define()
+  except AttributeError as e:  # of --sample.KEY, which is looked up at once
+    fail(unknown_key(sys.argv) or one_line(e))
   if '--help' in sys.argv:
     print(sys.modules[define.__module__].__doc__)
     for name in sorted(set(flags.FLAGS) - others):

@@ -82,7 +82,11 @@ def discrete(beta):
   """
   at = np.linspace(0, 1, len(beta) + 1)
   log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-np.asarray(beta)))])
-  return lambda t: variance_preserving(jnp.interp(t, at, log_alpha_bar))
+  def table(t):
+    t = jnp.asarray(t)
+    return variance_preserving(
+        jnp.interp(t, at.astype(t.dtype), log_alpha_bar.astype(t.dtype)))
+  return table
 
 
 def zero_terminal(schedule, first: float = 0.0):

@@ -9,7 +9,7 @@ from diffusion.solvers.steps import half_log_snr
 
 def adaptive(denoise, schedule, x, start, end, *, rtol: float = 0.05,
              atol: float = 0.0078, first: float = 0.05, most: int = 301):
-  """DPM-Solver-23, arXiv:2206.00927 alg. 2, 3 and section 3.4, with k-diffusion's steps.
+  """DPM-Solver-23 with adaptive steps, arXiv:2206.00927, as in k-diffusion.
 
   Steps in lambda = log(alpha / sigma) of y = x / alpha, whose slope over sigma / alpha
   is eps; three evaluations a step. The error is the difference between the solutions

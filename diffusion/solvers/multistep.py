@@ -4,23 +4,21 @@ With lambda = log(alpha / sigma), the probability-flow ODE is solved exactly by
 
     x_s = sigma_s / sigma_t x_t + alpha_s int e^(lambda - lambda_s) x0(lambda) d lambda
 
-(arXiv:2211.01095 eq. 9). So a step needs only a mean of x0 along it, under a weight that
-is known. The methods here take the polynomial through what was predicted so far, and
-differ in its order, in whether it is one of x0 or of eps, and of which variable. Used
-in `transfer`, the mean gives the step.
+(arXiv:2211.01095 prop. 4.1). So a step needs only the mean of x0 along it, under a
+weight that is known. The methods here take the polynomial through what was predicted
+so far for x0, and differ in its order, in whether it is one of x0 or of eps, and in the
+variable. With the mean for x0, `transfer` gives the step.
 """
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion import process
 from diffusion.solvers.steps import (
-    Solver, half_log_snr, shrink, transfer)
+    Solver, half_log_snr, noise_in, shrink, transfer)
 
-# Gauss-Legendre nodes and weights on [0, 1]: exact to rounding for steps of 10 and less.
-NODES, MASS = ((np.polynomial.legendre.leggauss(16)[0] + 1) / 2,
-               np.polynomial.legendre.leggauss(16)[1] / 2)
+# Gauss-Legendre on [-1, 1]: exact to rounding for steps of lambda up to 10.
+NODES, MASS = np.polynomial.legendre.leggauss(16)
 
 
 class History(NamedTuple):
@@ -59,7 +57,7 @@ def weights(at, h, rate: float, middle: bool = False, halved: bool = False):
   first = jnp.arange(len(at)) == 0
   used = first | (jnp.isfinite(at) & jnp.isfinite(h))
   at, h = jnp.where(used & ~first, at, 0.0), jnp.where(jnp.isfinite(h), h, 1.0)
-  u = h * NODES.astype(h.dtype)
+  u = h * (NODES.astype(h.dtype) + 1) / 2
   mass = MASS.astype(h.dtype) * jnp.exp(-rate * (h - u))
   if middle:
     u = jnp.where(used.sum() == 2, h / 2, u)
@@ -114,7 +112,7 @@ def dpmpp_2m(schedule, *, middle: bool = True) -> Solver:
 
 
 def dpmpp_2m_sde(schedule, *, eta: float = 1.0, middle: bool = True) -> Solver:
-  """SDE-DPM-Solver++(2M), arXiv:2211.01095 eq. 19; with eta as in k-diffusion."""
+  """SDE-DPM-Solver++(2M), arXiv:2211.01095 section 5; eta is k-diffusion's."""
   return multistep(schedule, 2, eta, middle=middle)
 
 
@@ -133,13 +131,19 @@ def of_noise(schedule, order: int, clock, rate: float) -> Solver:
 
   Args:
     clock: (schedule, t) -> the variable of the polynomials.
-    rate: sigma / alpha moves as e^(-rate u) does, u being that variable; 0: as u.
+    rate: d(sigma / alpha) is e^(rate u) du, up to a factor, u being that variable.
+
+  Raises:
+    ValueError: if the order is not 1 to 4.
   """
+  if order not in (1, 2, 3, 4):
+    raise ValueError(f'config.sample.order is {order}; it must be 1, 2, 3 or 4.')
+
   def step(denoise, x, history, t, s, keys):
     del keys
     now, then = schedule(t), schedule(s)
     x0 = denoise(x, t)
-    history = push(history, process.to_eps(x0, x, *now), clock(schedule, t))
+    history = push(history, noise_in(x, x0, now), clock(schedule, t))
     away = drift(history, clock(schedule, s) - history.at[0], rate)
     # The x0 for which the mean eps would lead to x; at alpha = 0 there is no drift.
     mean = x0 - away * jnp.where(now[0] > 0, now[1] / now[0], 0.0)
@@ -148,7 +152,7 @@ def of_noise(schedule, order: int, clock, rate: float) -> Solver:
 
 
 def deis(schedule, *, order: int = 3) -> Solver:
-  """DEIS, arXiv:2204.13902 eq. 15: polynomials of eps in lambda."""
+  """DEIS, arXiv:2204.13902: polynomials of eps in lambda."""
   return of_noise(schedule, order, half_log_snr, -1.0)
 
 

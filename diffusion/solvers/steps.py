@@ -1,7 +1,7 @@
-"""What solvers are made of: one way to move, one to remember nothing, one to draw noise.
+"""What solvers are made of.
 
-Written with (alpha, sigma) at both ends of a step, so that any schedule will do:
-`now` at its start, `then` at its end.
+Written with (alpha, sigma), each f32[], at both ends of a step, so that any schedule
+will do: `now` at its start, `then` at its end.
 """
 from typing import Any, NamedTuple
 from collections.abc import Callable
@@ -9,7 +9,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffusion import process
 from diffusion.schedule import log_snr
 
 
@@ -32,6 +31,12 @@ def gaussian(keys, x):
   return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
 
 
+def noise_in(x, x0, now):
+  """eps in x = alpha x0 + sigma eps."""
+  alpha, sigma = now
+  return (x - alpha * x0) / sigma
+
+
 def transfer(x, x0, now, then, fresh=None, keys=None):
   """Keeps x0 and its noise eps, and changes their shares: arXiv:2010.02502 eq. 12.
 
@@ -41,11 +46,10 @@ def transfer(x, x0, now, then, fresh=None, keys=None):
   the step. `fresh` > 0 replaces some of the noise by new noise z.
 
   Args:
-    x, x0: [b h w c]. now, then: (alpha, sigma), each f32[].
+    x, x0: [b h w c].
     fresh: standard deviation of z, f32[] in [0, sigma_s]; None draws none.
   """
-  eps = process.to_eps(x0, x, *now)
-  x = process.add_noise(x0, eps, then[0], remaining(then[1], fresh))
+  x = then[0] * x0 + remaining(then[1], fresh) * noise_in(x, x0, now)
   return x if fresh is None else x + fresh * gaussian(keys, x)
 
 
@@ -70,10 +74,10 @@ def ancestral(now, then, eta: float):
 
 def velocity(schedule, x, x0, t):
   """dx/dt of the probability-flow ODE: alpha' x0 + sigma' eps."""
-  (alpha, sigma), (d_alpha, d_sigma) = jax.jvp(schedule, (t,), (jnp.ones_like(t),))
-  return d_alpha * x0 + d_sigma * process.to_eps(x0, x, alpha, sigma)
+  now, (d_alpha, d_sigma) = jax.jvp(schedule, (t,), (jnp.ones_like(t),))
+  return d_alpha * x0 + d_sigma * noise_in(x, x0, now)
 
 
 def half_log_snr(schedule, t):
-  """lambda = log(alpha / sigma), the clock of DPM-Solver: arXiv:2206.00927 eq. 3.1."""
+  """lambda = log(alpha / sigma), the clock of DPM-Solver, arXiv:2206.00927."""
   return log_snr(schedule, t) / 2

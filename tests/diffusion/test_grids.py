@@ -12,7 +12,7 @@ def ratio(noise, times):
   return np.exp(-0.5 * np.asarray(schedule.log_snr(noise, times), np.float64))
 
 
-@pytest.mark.parametrize('noise', list(schedule.SCHEDULES))
+@pytest.mark.parametrize('noise', ['cosine', 'edm', 'scaled_linear'])
 @pytest.mark.parametrize('name', sorted(grids.GRIDS))
 def test_any_grid_on_any_schedule_goes_from_its_last_time_to_zero(name, noise):
   options = {'times': (0.9, 0.5, 0.2, 0.05)} if name == 'custom' else {}
