@@ -199,7 +199,8 @@ def main(flag):
   root = jax.random.key(c.seed)
   state, shardings = states.create(
       lambda key: sample.init_params(model, c, key), optimizer, mesh,
-      jax.random.fold_in(root, sample.INIT))
+      jax.random.fold_in(root, sample.INIT),
+      lambda params: optim.frozen(c.optim, params))
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
@@ -216,9 +217,11 @@ def main(flag):
     return print(
         f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
   log = logs.Log(workdir, c.train.steps, first, writes=jax.process_index() == 0)
-  count = sum(x.size for x in jax.tree.leaves(state.params))
-  log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
-          f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
+  count, kept = (sum(x.size for x in jax.tree.leaves(tree))
+                 for tree in (state.params, state.frozen))
+  log.say(f'{count:,} parameters, ' + (f'{kept:,} more frozen, ' if kept else '')
+          + f'{mesh.devices.size} {jax.devices()[0].platform} device(s), '
+          + (f'resumed at step {first}' if first else 'from the start'))
 
   train_step = steps.compiled(
       steps.make(draw, loss, optimizer, rate, ema=c.optim.ema,
@@ -242,9 +245,9 @@ def main(flag):
       window, since = [], now
     pause = time.monotonic()
     if due(c.train.sample_every):
-      log.picture(step, previews.grid(state.ema))
+      log.picture(step, previews.grid(states.whole(state.ema, state.frozen)))
     if due(c.train.eval_every):
-      report = previews.accuracy(state.ema)
+      report = previews.accuracy(states.whole(state.ema, state.frozen))
       log.scalars(step, {'seconds': log.seconds()} | {
           f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
       log.say(evaluate.table(report))

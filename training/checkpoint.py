@@ -1,7 +1,8 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data`
-(the loader's position) and `sums` (a checksum a leaf).
+checkpoints/<step>/ holds `ema` (the average and what is frozen: all that is drawn
+from), `state` (the rest of TrainState), `data` (the loader's position) and `sums` (a
+checksum a leaf).
 """
 import fcntl
 import json
@@ -12,6 +13,8 @@ import grain
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+
+from training import state as states
 
 UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
@@ -57,6 +60,12 @@ def crc(iterator) -> int:
   return zlib.crc32(json.dumps(iterator.get_state(), sort_keys=True).encode())
 
 
+def apart(state):
+  """(the rest of a TrainState, all parameters that samples are drawn from)."""
+  return (state.replace(ema=None, frozen=None),
+          states.whole(state.ema, state.frozen))
+
+
 class Checkpoints:
   """The checkpoints of a workdir, to write and to read.
 
@@ -81,10 +90,10 @@ class Checkpoints:
     """
     if step in self.steps():
       self.manager.delete(step)
-    rest = state.replace(ema=None)
-    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(iterator)}
+    rest, ema = apart(state)
+    sums = {'state': sums_of(rest), 'ema': sums_of(ema), 'data': crc(iterator)}
     saved = self.manager.save(step, force=True, args=ocp.args.Composite(
-        state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
+        state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(ema),
         data=grain.checkpoint.CheckpointSave(iterator),
         sums=ocp.args.JsonSave(sums)))
     if not saved:
@@ -96,9 +105,14 @@ class Checkpoints:
     Args:
       state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
     """
-    rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema}, iterator)
-    return found and found['state'].replace(ema=found['ema'])
+    rest, ema = apart(state)
+    found = self._newest({'state': rest, 'ema': ema}, iterator)
+    if found is None:
+      return None
+    frozen = jax.tree.map(lambda p: p is None, state.params,
+                          is_leaf=lambda p: p is None)
+    ema, kept = states.split(found['ema'], frozen)
+    return found['state'].replace(ema=ema, frozen=kept)
 
   def restore_ema(self, params):
     """(step, the newest whole average) for shapes with shardings; None if none is."""

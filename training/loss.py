@@ -23,7 +23,7 @@ def make(model, c, empty):
 
   Returns:
     draw: (key, shape (b, h, w, c)) -> {'t': f32[b], 'eps': f32[b h w c],
-      'drop': bool[b]}.
+      'drop': bool[b], 'dropout': keys [b]}.
     loss: (params, batch, drawn) -> (mean over pictures, sums and counts by time bin
       f32[2 BINS]). A batch has 'image' uint8 [b h w c] and 'tokens' int32 [b l].
   """
@@ -41,18 +41,20 @@ def make(model, c, empty):
     return w if c.weight == kind else jnp.minimum(w, c.weight_cap)
 
   def draw(key, shape):
-    at, mix, noise_key, drop = jax.random.split(key, 4)
+    at, mix, noise_key, drop, dropout = jax.random.split(key, 5)
     t = times.draw(density, at, shape[0], c.stratified)
     return {'t': jax.random.permutation(mix, t),  # every part of a batch sees all times
             'eps': jax.random.normal(noise_key, shape),
-            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1])}
+            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1]),
+            'dropout': jax.random.split(dropout, shape[0])}
 
   def loss(params, batch, drawn):
     x0 = batch['image'].astype(jnp.float32) / 127.5 - 1
     tokens = jnp.where(drawn['drop'][:, None], empty, batch['tokens'])
     context = model.apply({'params': params}, tokens, method='encode')
     def predict(x, t):
-      return model.apply({'params': params}, x, t, context, method='predict')
+      return model.apply({'params': params}, x, t, context, method='predict',
+                         rngs={'dropout': drawn['dropout'][0]})
     each = objective.loss(
         predict, noise, kind, capped, x0, drawn['t'], drawn['eps'])  # [b]
     inside = jax.nn.one_hot((drawn['t'] * BINS).astype(int), BINS)    # [b BINS]
