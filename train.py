@@ -100,10 +100,13 @@ def wait_for_all(name: str):
 
 
 def prepare_tokenizer(c, workdir: str, pictures):
-  """The tokenizer of the run in the workdir; of a new run, trained on its captions."""
+  """The tokenizer of the run in the workdir; of a new run, made from its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
   if jax.process_index() == 0 and not started(workdir):
-    trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    with cli.mistakes():
+      trained = (tokenizers.classes(pictures.captions(), c.condition.classes)
+                 if c.condition.name == 'class' else
+                 tokenizers.train(pictures.captions(), c.tokenizer.vocab))
     cli.write_text(path, trained.to_str())
   wait_for_all('tokenizer')
   with cli.mistakes():
