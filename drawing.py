@@ -303,7 +303,8 @@ def tokens_of(tokenizer, prompts, length: int) -> np.ndarray:
       prompt.encode()
     except UnicodeEncodeError as e:
       raise cli.Mistake(f'the prompt {prompt!r} is not UTF-8 text.') from e
-    row, cut = tokenizers.encode(tokenizer, prompt, length)
+    with cli.mistakes():
+      row, cut = tokenizers.encode(tokenizer, prompt, length)
     if cut:
       cli.note(f'the prompt "{prompt[:40]}..." is too long: its last {cut} tokens are '
                f'cut (config.tokenizer.length is {length}).')

@@ -101,10 +101,13 @@ def wait_for_all(name: str):
 
 
 def prepare_tokenizer(c, workdir: str, pictures):
-  """The tokenizer of the run in the workdir; of a new run, trained on its captions."""
+  """The tokenizer of the run in the workdir; of a new run, made from its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
   if jax.process_index() == 0 and not started(workdir):
-    trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    with cli.mistakes():
+      trained = (tokenizers.classes(pictures.captions(), c.condition.classes)
+                 if c.condition.name == 'class' else
+                 tokenizers.train(pictures.captions(), c.tokenizer.vocab))
     cli.write_text(path, trained.to_str())
   wait_for_all('tokenizer')
   with cli.mistakes():
@@ -206,7 +209,8 @@ def main(flag):
   root = jax.random.key(c.seed)
   state, shardings = states.create(
       lambda key: drawing.init_params(model, c, key), optimizer, mesh,
-      jax.random.fold_in(root, drawing.INIT), averages=len(profiles))
+      jax.random.fold_in(root, drawing.INIT), averages=len(profiles),
+      frozen=lambda params: optim.frozen(c.optim, params))
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
@@ -226,9 +230,11 @@ def main(flag):
     return print(
         f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
   log = logs.Log(workdir, c.train.steps, first, writes=jax.process_index() == 0)
-  count = sum(x.size for x in jax.tree.leaves(state.params))
-  log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
-          f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
+  count, kept = (sum(x.size for x in jax.tree.leaves(tree))
+                 for tree in (state.params, state.frozen))
+  log.say(f'{count:,} parameters, ' + (f'{kept:,} more frozen, ' if kept else '')
+          + f'{mesh.devices.size} {jax.devices()[0].platform} device(s), '
+          + (f'resumed at step {first}' if first else 'from the start'))
   left_out = problems.listed(pictures.problems())
   log.say(f'{len(pictures):,} pictures' + (f'; left out: {left_out}' * bool(left_out)))
 
@@ -258,14 +264,14 @@ def main(flag):
       window, since = [], now
     pause = time.monotonic()
     if due(c.train.sample_every):
-      log.picture(step, previews.grid(state.ema[0]))
+      log.picture(step, previews.grid(states.whole(state.ema[0], state.frozen)))
     if due(c.train.eval_every):
-      report = previews.accuracy(state.ema[0])
+      report = previews.accuracy(states.whole(state.ema[0], state.frozen))
       log.scalars(step, {'seconds': log.seconds()} | {
           f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
       log.say(evaluate.table(report))
     if due(c.train.averages_every):
-      averages.save_ema(step, state.ema)
+      averages.save_ema(step, state)
     if due(c.train.checkpoint_every) or stopping:
       saved.save(step, state, batches)
       if tally.bad:

@@ -50,7 +50,8 @@ def main(flag):
   params = jax.jit(lambda key: drawing.init_params(model, c, key))(jax.random.key(0))
   params = jax.tree.map(lambda p: p + 0.01, params)  # zeros are no network
   tokens = jnp.ones((b, c.tokenizer.length), jnp.int32)
-  context = jax.jit(lambda p: model.apply({'params': p}, tokens, method='encode'))(params)
+  context = jax.jit(lambda params: model.apply(
+      {'params': params}, tokens, method='encode'))(params)
   keys = jax.random.split(jax.random.key(0), b)
   x_T = sampling.initial_noise(keys, (c.data.size, c.data.size, 3))
   noise, times = schedule.flow, jnp.linspace(1, 0, STEPS + 1)

@@ -1,12 +1,13 @@
 """Flax Linen models, built by name from a config."""
 import jax.numpy as jnp
 
-from models import condition, dit, edm2, mmdit, text_to_image, unet, uvit
+from models import condition as contexts
+from models import dit, edm2, mmdit, text_to_image, unet, uvit
 
 BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
              'unet': unet.UNet, 'uvit': uvit.UViT}
-CONDITIONS = {'text': condition.Text, 'class': condition.Class,
-              'none': condition.Nothing}
+CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
+              'none': contexts.Nothing}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
@@ -23,15 +24,23 @@ def build(model, condition, *, vocab: int, length: int, size: int):
     ValueError: an unknown name, dtype or field, or one that makes no sense, with what
       is accepted.
   """
-  given = dict(model)
-  dtype = given.pop('dtype', 'float32')
+  fields = dict(model)
+  dtype = fields.pop('dtype', 'float32')
   if dtype not in DTYPES:
     raise ValueError(f'config.model.dtype is {dtype!r}, not one of {sorted(DTYPES)}.')
-  backbone = make(BACKBONES, given, 'config.model', dtype=DTYPES[dtype])
+  ours = {'dtype': DTYPES[dtype]}
+  backbone = make(BACKBONES, fields, 'config.model', **ours)
   backbone.check(size)
-  text = {'vocab': vocab, 'length': length} if condition.get('name') == 'text' else {}
-  encoder = make(CONDITIONS, condition, 'config.condition', dtype=DTYPES[dtype], **text)
+  if condition.get('name') == 'text':
+    ours |= {'vocab': vocab, 'length': length}
+  encoder = make(CONDITIONS, condition, 'config.condition', **ours)
   encoder.check()
+  if isinstance(encoder, contexts.Class) and length < 2:
+    raise ValueError(f'config.tokenizer.length is {length}; a class takes 2.')
+  if isinstance(encoder, contexts.Nothing) and (
+      isinstance(backbone, mmdit.MMDiT) or getattr(backbone, 'cross', False)):
+    raise ValueError("config.condition.name is 'none', but this config.model attends "
+                     'to a text or a class.')
   return text_to_image.TextToImage(encoder, backbone)
 
 

@@ -56,8 +56,7 @@ class Class(nn.Module):
   """A class as a vector with a single one: its table is the backbone's first layer.
 
   Attributes:
-    classes: how many there are; a token is one of 0 to classes - 1, or `classes` for
-      no class.
+    classes: how many there are. They are the tokens from 2 on; 0 is no class.
     null: no class has an entry of its own, as in DiT; if not, it is zeros, as in EDM.
   """
   classes: int
@@ -70,8 +69,9 @@ class Class(nn.Module):
 
   @nn.compact
   def __call__(self, tokens):
-    """tokens: int32[b l], of which the first counts. The context has one token."""
-    one = jax.nn.one_hot(tokens[:, 0], self.classes + self.null, dtype=self.dtype)
+    """tokens: int32[b l], of which the second counts. The context has one token."""
+    index = jnp.where(tokens[:, 1] == 0, self.classes, tokens[:, 1] - 2)
+    one = jax.nn.one_hot(index, self.classes + self.null, dtype=self.dtype)
     return one[:, None], jnp.ones((len(one), 1), bool), one
 
 

@@ -1,8 +1,8 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `state` (all of TrainState but the averages), `ema`, `data`
-(the loader's position) and `sums` (a checksum a leaf); averages/<step>/, kept for
-averages made afterwards, `ema` and `sums`.
+checkpoints/<step>/ holds `ema` (the averages, each with what is frozen: all that is
+drawn from), `state` (the rest of TrainState), `data` (the loader's position) and `sums`
+(a checksum a leaf); averages/<step>/, kept for averages made afterwards, `ema` alone.
 """
 import fcntl
 import json
@@ -12,6 +12,8 @@ import zlib
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+
+from training import state as states
 
 UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
@@ -57,6 +59,12 @@ def crc(place) -> int:
   return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
+def apart(state):
+  """(the rest of a TrainState, all parameters of each average)."""
+  return (state.replace(ema=None, frozen=None),
+          tuple(states.whole(average, state.frozen) for average in state.ema))
+
+
 class Checkpoints:
   """The checkpoints of a workdir, to write and to read.
 
@@ -78,12 +86,12 @@ class Checkpoints:
 
   def save(self, step: int, state, iterator):
     """Starts to write a TrainState and the place of an iterator (`get_state`)."""
-    self._write(step, {'state': state.replace(ema=None), 'ema': state.ema},
-                iterator.get_state())
+    rest, ema = apart(state)
+    self._write(step, {'state': rest, 'ema': ema}, iterator.get_state())
 
-  def save_ema(self, step: int, ema):
-    """Starts to write averages alone."""
-    self._write(step, {'ema': ema})
+  def save_ema(self, step: int, state):
+    """Starts to write the averages of a TrainState alone."""
+    self._write(step, {'ema': apart(state)[1]})
 
   def restore(self, state, iterator):
     """The newest whole TrainState, with `iterator` set to its place; None if none is.
@@ -94,12 +102,16 @@ class Checkpoints:
     Raises:
       ValueError: `iterator` does not go on from that place (`set_state`).
     """
-    rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema}, self.steps())
+    rest, ema = apart(state)
+    found = self._newest({'state': rest, 'ema': ema}, self.steps())
     if found is None:
       return None
     iterator.set_state(found['data'])
-    return found['state'].replace(ema=found['ema'])
+    frozen = jax.tree.map(lambda p: p is None, state.params,
+                          is_leaf=lambda p: p is None)
+    apiece = [states.split(average, frozen) for average in found['ema']]
+    return found['state'].replace(ema=tuple(ema for ema, _ in apiece),
+                                  frozen=apiece[0][1])
 
   def restore_ema(self, ema, steps=None):
     """(step, the newest whole averages) for shapes with shardings; None if none is.

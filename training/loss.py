@@ -75,7 +75,7 @@ def make(model, c, empty):
 
   Returns:
     draw: (key, shape (b, h, w, c), squares f32[times.BINS]) -> {'t': f32[b],
-      'importance': f32[b], 'eps': f32[b h w c], 'drop': bool[b]}.
+      'importance': f32[b], 'eps': f32[b h w c], 'drop': bool[b], 'dropout': keys [b]}.
     loss: (params, batch, drawn) -> (mean over pictures, their own losses and times
       {'each': f32[b], 't': f32[b]}). A batch has 'image' uint8 [b h w c] and 'tokens'
       int32 [b l].
@@ -85,14 +85,15 @@ def make(model, c, empty):
   density_of(c, schedule, jnp.ones(times.BINS))  # raises what there is to raise
 
   def draw(key, shape, squares):
-    at, mix, noise_key, drop = jax.random.split(key, 4)
+    at, mix, noise_key, drop, dropout = jax.random.split(key, 5)
     t, importance = times.draw(
         density_of(c, schedule, squares), at, shape[0], stratified=c.stratified,
         steps=trained_steps(c), measure=measure)
     order = jax.random.permutation(mix, shape[0])  # each part of a batch sees all times
     return {'t': t[order], 'importance': importance[order],
             'eps': jax.random.normal(noise_key, shape),
-            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1])}
+            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1]),
+            'dropout': jax.random.split(dropout, shape[0])}
 
   def loss(params, batch, drawn):
     x0 = batch['image'].astype(jnp.float32) / 127.5 - 1
@@ -100,7 +101,8 @@ def make(model, c, empty):
     apply = functools.partial(model.apply, {'params': params})
     context = apply(tokens, method='encode')
     def predict(x, t):
-      return apply(x, t, context, method='predict')
+      return apply(x, t, context, method='predict',
+                   rngs={'dropout': drawn['dropout'][0]})
     t = drawn['t']
     each = objective.loss(fitted(predict), schedule, row, weight, x0, t, drawn['eps'])
     total = each * drawn['importance']

@@ -16,9 +16,9 @@ from training import rules
 AXES = ('data', 'fsdp', 'tensor')
 # Regex over parameter names -> the dimension that is split over `tensor`, from the end.
 TENSOR = (
-    (r'.*(q|k|v)/(kernel|bias)', -2),            # [width heads head]: by heads
+    (r'.*/(text_)?(q|k|v)/(kernel|bias)', -2),   # [width heads head]: by heads
     (r'.*/(self|cross|attention\w*)/\w*out/kernel', -3),       # [heads head width]
-    (r'.*up/(kernel|bias)', -1), (r'.*down/kernel', -2),  # MLP: columns, then rows
+    (r'.*/up/(kernel|bias)', -1), (r'.*/down/kernel', -2),  # MLP: columns, then rows
     (r'.*', None),
 )
 STACKED = '.*blocks/.*'  # whose first axis is the block: a scan takes one by one
@@ -85,7 +85,7 @@ def shardings(mesh, params):
       spec[dimension] = 'tensor'
     free = [i for i in range(first, leaf.ndim)
             if spec[i] is None and leaf.shape[i] % mesh.shape['fsdp'] == 0]
-    if free and leaf.ndim > 1 + first:
+    if free and leaf.ndim > 1 + first and not name.endswith('bias'):
       spec[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
     return NamedSharding(mesh, PartitionSpec(*spec))
   return jax.tree.map(place, rules.names(params), params,

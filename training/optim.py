@@ -38,7 +38,7 @@ def axes_of(name: str, p):
   first = int('blocks/' in name)
   if p.ndim < 2 + first or not name.endswith('kernel'):
     return None
-  heads_out = re.fullmatch('.*(q|k|v)/kernel', name)  # [inputs, heads, head width]
+  heads_out = re.fullmatch('.*/(text_)?(q|k|v)/kernel', name)  # [inputs, heads, ...]
   return first, (first + 1 if heads_out else p.ndim - 1), p.ndim
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from diffusion import times
-from training import mesh as meshes
+from training import mesh as meshes, state as states
 from training.loss import PARTS
 
 
@@ -19,10 +19,10 @@ def make(draw, loss, optimizer, rate, profiles, *, accumulate: int = 1):
     profiles: of the averages, each step -> decay: training.ema.
     accumulate: parts of the batch that are worked on one after another.
   """
-  grad_of = jax.value_and_grad(loss, has_aux=True)
-
-  def gradients(params, batch, drawn):
+  def gradients(params, frozen, batch, drawn):
     """Of the mean over the batch, in `accumulate` parts."""
+    grad_of = jax.value_and_grad(
+        lambda trained, *part: loss(states.whole(trained, frozen), *part), has_aux=True)
     if accumulate == 1:
       return grad_of(params, batch, drawn)
     def split(x):  # [b ...] -> [accumulate b/accumulate ...], parts of all devices
@@ -38,7 +38,7 @@ def make(draw, loss, optimizer, rate, profiles, *, accumulate: int = 1):
   def train_step(state, batch, root):
     drawn = draw(jax.random.fold_in(root, state.step), batch['image'].shape,
                  state.squares)
-    (value, each), grads = gradients(state.params, batch, drawn)
+    (value, each), grads = gradients(state.params, state.frozen, batch, drawn)
     norm = optax.global_norm(grads)
     ok = jnp.isfinite(value) & jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -68,7 +68,10 @@ def by_part(each, t):
 def compiled(train_step, shardings, mesh):
   """jit of a train step over a mesh: state donated, batch split, metrics everywhere."""
   whole = meshes.replicated(mesh)
-  return jax.jit(train_step, donate_argnums=0, out_shardings=(shardings, whole),
+  def step(*args):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # models.splash asks
+      return train_step(*args)
+  return jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole),
                  in_shardings=(shardings, meshes.batch_sharding(mesh), whole))
 
 

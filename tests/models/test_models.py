@@ -174,7 +174,7 @@ def test_rotary_positions_turn_by_row_and_column():
 
 
 def test_classes_are_rows_and_no_class_its_own():
-  tokens = jnp.array([[2, 0], [3, 0]])
+  tokens = jnp.array([[1, 4], [1, 0]])  # tokens from 2 on are classes, 0 is none
   text, mask, pooled = condition.Class(3).apply({}, tokens)
   np.testing.assert_array_equal(pooled, [[0, 0, 1, 0], [0, 0, 0, 1]])
   np.testing.assert_array_equal(text[:, 0], pooled)
@@ -242,6 +242,7 @@ BUILD = dict(vocab=300, length=16, size=16)
     ('model', {'attention': (1, 1)}, 'config.model.attention has 2 entries'),
     ('model', {'time': 'x'}, "config.model.time is 'x', not one of"),
     ('condition', {'heads': 3}, 'config.condition.heads is 3'),
+    ('condition', {'width': 0}, 'config.condition.width is 0'),
     ('condition', {'name': 'x'}, "config.condition.name is 'x', not one of"),
 ])
 def test_a_wrong_config_is_refused_by_name(config, part, change, message):

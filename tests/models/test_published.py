@@ -1,5 +1,6 @@
 """Published models: exactly as large as they were published, and built by config."""
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +8,7 @@ import pytest
 
 import models
 from published import MODELS
+from training import mesh as meshes, optim, rules
 
 
 @pytest.mark.parametrize('name', MODELS)
@@ -27,3 +29,21 @@ def test_a_published_model_has_its_published_size(name):
   assert {p.dtype for p in leaves} == {jnp.dtype('float32')}
   assert out.shape == (*x.shape[:3], model.fields.get('out', model.channels))
   assert out.dtype == jnp.float32
+  places_and_axes_make_sense(variables['params'], model.count)
+
+
+def places_and_axes_make_sense(params, count):
+  """Nearly all is spread over a mesh, no scan over its blocks, kernels have inputs."""
+  placed = meshes.shardings(meshes.make(1, 4, 2), params)
+  spread = 0
+  for name, p, sharding in zip(*map(jax.tree.leaves, (
+      rules.names(params), params, placed))):
+    shard = sharding.shard_shape(p.shape)
+    spread += p.size * (math.prod(shard) * 4 <= p.size)
+    if 'blocks/' in name:
+      assert shard[0] == p.shape[0]
+    if axes := optim.axes_of(name, p):
+      first, split, end = axes
+      assert first < split < end == p.ndim
+      assert re.search(r'/(q|k|v)/', name) is None or p.shape[split:] == p.shape[-2:]
+  assert spread > 0.95 * count

@@ -33,6 +33,29 @@ def shapes(state, mesh):
   return out.replace(params=jax.tree.map(shape, state.params, placed))
 
 
+def test_what_is_frozen_is_saved_once_with_the_average(tmp_path):
+  state = some_state(2)
+  frozen = {'w': True, 'b': False}
+  params, kept = states.split(state.params, frozen)
+  ema, _ = states.split(state.ema[0], frozen)
+  state = state.replace(params=params, ema=(ema,), frozen=kept)
+  held, data = checkpoint.Checkpoints(str(tmp_path), keep=2), numbers()
+  held.save(2, state, data)
+  held.close()
+  whole = meshes.replicated(meshes.make(1))
+  def shapes(tree):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+  got = checkpoint.Checkpoints(str(tmp_path), keep=2).restore(shapes(state), numbers())
+  assert jax.tree.structure(got) == jax.tree.structure(state)
+  jax.tree.map(np.testing.assert_array_equal, got, state)
+  step, (drawn_from,) = checkpoint.Checkpoints(str(tmp_path)).restore_ema(
+      shapes(some_state(0).ema))
+  assert step == 2
+  np.testing.assert_array_equal(drawn_from['w'], state.frozen['w'])
+  np.testing.assert_array_equal(drawn_from['b'], ema['b'])
+
+
 @pytest.fixture
 def saved(tmp_path):
   """A workdir with steps 2 and 4, and the place in the data at each."""
@@ -136,7 +159,7 @@ def test_the_average_alone_can_be_read(saved):
 def test_averages_kept_apart_come_back_by_step(tmp_path):
   held = checkpoint.Checkpoints(str(tmp_path), 'averages')
   for step in (2, 4):
-    held.save_ema(step, some_state(step, step).ema)
+    held.save_ema(step, some_state(step, step))
   held.close()
   wanted = shapes(some_state(0), meshes.make(1)).ema
   _, (ema,) = checkpoint.Checkpoints(

@@ -3,6 +3,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
@@ -97,6 +98,35 @@ def test_losses_agree_with_a_literal_pmap(parts, config, alone):
     value, params, opt_state = step(
         params, opt_state, jax.tree.map(split, batch), jax.tree.map(split, drawn))
     np.testing.assert_allclose(value[0], expected['loss'], rtol=1e-5)
+
+
+def test_frozen_parameters_stay_and_the_rest_learns_around_them(parts, config):
+  """Frozen: no gradient, no moments, no average, and an argument, not a constant."""
+  model, draw, loss, _, _ = parts
+  c = ConfigDict(config.optim.to_dict())
+  c.lr_scale = (('text_encoder/.*', 0.0), ('.*', 1.0))
+  optimizer, rate = optim.make(c, config.train.steps)
+  mesh = meshes.make(1)
+  state, shardings = states.create(
+      lambda key: drawing.init_params(model, config, key), optimizer, mesh, KEY,
+      frozen=lambda params: optim.frozen(c, params))
+  before = jax.device_get(state.frozen)
+  assert jax.tree.leaves(before['text_encoder']) and not jax.tree.leaves(
+      before['backbone'])
+  for tree in (state.params, state.ema[0]):
+    assert not jax.tree.leaves(tree['text_encoder'])
+  assert not [path for path, _ in jax.tree_util.tree_leaves_with_path(state.opt_state)
+              if 'text_encoder' in jax.tree_util.keystr(path)]
+  made = steps.compiled(steps.make(draw, loss, optimizer, rate, AVERAGES),
+                        shardings, mesh)
+  batch = meshes.to_devices(batch_of(0), mesh)
+  assert sum(np.size(x) for x in made.trace(state, batch, KEY).jaxpr.consts) < 1000
+  for _ in range(3):
+    state, metrics = made(state, batch, KEY)
+  assert metrics['loss'] > 0
+  jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.frozen), before)
+  out = state.params['backbone']['out']['kernel']
+  assert jnp.abs(out).max() > 0  # it starts at zero
 
 
 @pytest.mark.parametrize('accumulate', [4])
