@@ -20,7 +20,12 @@ demo: .venv/ready
 	$(VENV)/python sample.py --workdir=weights/shapes --prompts=configs/prompts/hard.txt \
 	  --num=4 --out=$(RUN)/harder.png
 
-test: .venv/ready
+# Beam is large, and only its own test needs it.
+.venv/beam: .venv/ready requirements-beam.txt
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt
+	touch $@
+
+test: .venv/beam
 	$(VENV)/python -m pytest -q -n 2
 
 lint: .venv/ready

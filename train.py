@@ -116,9 +116,10 @@ def prepare_tokenizer(c, workdir: str, pictures):
 
 def of_all(tally):
   """A tally of what all processes have read."""
-  if jax.process_count() == 1:
-    return tally
-  return problems.Tally(multihost_utils.process_allgather(tally.counts).sum(0))
+  counts = tally.counts.copy()
+  if jax.process_count() > 1:
+    counts = multihost_utils.process_allgather(counts).sum(0)
+  return problems.Tally(counts)
 
 
 class Stop:
@@ -195,8 +196,8 @@ def main(flag):
     mesh, optimizer, rate, profiles = dry_run(c)
   if c.train.eval_every:
     evaluate.check(c)
-  held = open_workdir(workdir) if jax.process_index() == 0 else None
   pictures = prepare_data(c)
+  held = open_workdir(workdir) if jax.process_index() == 0 else None
   tokenizer = prepare_tokenizer(c, workdir, pictures)
   empty = drawing.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
   model = drawing.build_model(c, tokenizer.get_vocab_size())

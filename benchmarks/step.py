@@ -44,7 +44,8 @@ def main(flag):
       steps.make(draw, loss, optimizer, rate, [ema.exponential()],
                  accumulate=c.train.accumulate), shardings, mesh)
   batches = loader.batches(pictures, tokenizer, length=c.tokenizer.length,
-                           batch=c.train.batch, seed=0, threads=c.data.threads)
+                           batch=c.train.batch, seed=0, workers=c.data.workers,
+                           threads=c.data.threads)
   batch = meshes.to_devices(next(batches), mesh)
   compiled = []
   jax.monitoring.register_event_duration_secs_listener(

@@ -8,7 +8,7 @@ try:
   import apache_beam
   from apache_beam.options.pipeline_options import PipelineOptions
 except ImportError as e:
-  raise ValueError('--beam needs Apache Beam: pip install "apache-beam>=2.60,<3".'
+  raise ValueError('--beam needs Apache Beam: pip install -r requirements-beam.txt'
                    ) from e
 
 from data import shards

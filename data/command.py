@@ -38,7 +38,7 @@ def run(main, define, about: str):
   except (ValueError, OSError) as e:
     fail(e)
   except KeyboardInterrupt:
-    sys.exit(130)
+    end(130)
 
 
 def fail(e: Exception):
@@ -47,10 +47,16 @@ def fail(e: Exception):
     text = f'{e.filename}: {e.strerror}.'
   elif not isinstance(e, (ValueError, OSError, flags.Error)):
     text = f'--config: {type(e).__name__}: {text}'
-  sys.stdout.flush()
   name = os.path.splitext(os.path.basename(sys.argv[0]))[0]
-  print(f'data.{name}: {text}', file=sys.stderr, flush=True)
-  sys.exit(2)
+  print(f'data.{name}: {text}', file=sys.stderr)
+  end(2)
+
+
+def end(code: int):
+  """Ends the process at once, and with it those that follow it (processes.py)."""
+  sys.stdout.flush()
+  sys.stderr.flush()
+  os._exit(code)
 
 
 class Progress:

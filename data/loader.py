@@ -87,6 +87,8 @@ class Batches:
     batch = next(self._iterator)
     self.given += 1
     self.tally.add(batch.pop('problem'))
+    if self.workers:  # shared memory, which goes when the worker's batch does
+      batch = {name: np.array(value) for name, value in batch.items()}
     return batch
 
   def _dataset(self):

@@ -1,11 +1,16 @@
 """What processes that work for another one do about its end."""
 import os
+import signal
 import threading
 import time
 
 
 def follow(parent: int, *_):
-  """In a worker: ends it when `parent` has gone, however that was, also by kill -9."""
+  """In a worker: ends it when `parent` has gone, however that was, also by kill -9.
+
+  Ctrl-C, which the terminal sends to all, is for the parent to answer.
+  """
+  signal.signal(signal.SIGINT, signal.SIG_IGN)
   def watch():
     while os.getppid() == parent:
       time.sleep(0.5)

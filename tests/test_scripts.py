@@ -1,6 +1,7 @@
 """train.py, sample.py, evaluate.py and export.py, from the command line."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -240,6 +241,47 @@ def test_a_run_is_resumed_only_as_it_was(root, run, scripts):
   assert code == 0 and 'is at step 300' in out, err
 
 
+@pytest.fixture(scope='module')
+def folder(root):
+  """Sixty pictures and four that are none."""
+  (root / 'mine').mkdir()
+  for i in range(64):
+    picture = Image.new('RGB', (20, 16), (4 * i, 0, 0))
+    picture.save(root / 'mine' / f'{i}.png')
+    (root / 'mine' / f'{i}.txt').write_text(f'a number {i}')
+  for i in range(4):
+    (root / 'mine' / f'{i}.png').write_text('<html>')
+  return (f'--config.data.path={root}/mine', '--config.data.source=folder',
+          '--config.train.steps=40')
+
+
+def test_trains_on_a_folder_and_counts_what_is_bad(root, folder, scripts):
+  code, out, err = scripts.run(*train(root, 'mine_run'), *folder)
+  assert code == 0 and '64 pictures' in out, err
+  lines = logged(root / 'mine_run')  # 40 batches of 8 are five epochs
+  assert sum(line['bad'] for line in lines) == 4 * 5
+  assert '20 of 320 pictures (6.2%) were bad: 20 not a picture' in out
+
+
+def test_too_many_bad_pictures_stop_the_run(root, folder, scripts):
+  code, out, err = scripts.run(*train(root, 'mine_bad'), *folder,
+                               '--config.data.max_bad=0.01')
+  assert code == 2 and 'config.data.max_bad is 0.01' in err, err
+  assert 'not a picture' in err and err.count('\n') == 1
+
+
+def test_data_that_changed_are_refused_and_moved_ones_are_not(root, folder, scripts):
+  moved = root / 'elsewhere'
+  shutil.copytree(root / 'mine', moved)
+  more = f'--config.data.path={moved}', '--config.train.steps=60'
+  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more)
+  assert code == 0 and 'resumed at step 40' in out, err
+  (moved / 'new.png').write_bytes((moved / '9.png').read_bytes())
+  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more,
+                               '--config.train.steps=80')
+  assert code == 2 and 'its records have changed' in err and err.count('\n') == 1
+
+
 def test_many_steps_that_are_not_finite_stop_the_run(root, scripts):
   code, out, err = scripts.run(
       *train(root, 'sick'), '--config.optim.lr=1e30', '--config.optim.clip=1e30',
@@ -278,6 +320,10 @@ BAD = {
     'half of --distributed': ('{train} --processes=2', '--distributed'),
     'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
     'no size': ('{train} --config.data.size=0', 'config.data.size is 0'),
+    'an empty path': ('{train} --config.data.source=folder', "config.data.path is ''"),
+    'no such tar': ('{train} --config.data.source=webdataset '
+                    '--config.data.path={root}/*.tar', 'matches no file'),
+    'too many bad': ('{train} --config.data.max_bad=2', 'config.data.max_bad is 2'),
     'unknown source': ('{train} --config.data.source=cats', "'cats', not one of"),
     'unknown model': ('{train} --config.model.name=dit9', "'dit9', not one of"),
     'unknown schedule': ('{train} --config.diffusion.schedule=x', "'x', not one of"),
@@ -335,7 +381,6 @@ BAD = {
 @pytest.fixture(scope='module')
 def broken(root, run):
   """Files and folders with something wrong."""
-  import shutil
   (root / 'empty.py').write_text('')
   (root / 'dir.png').mkdir()
   (root / 'extra.py').write_text(
