@@ -13,7 +13,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
 from absl import flags
 from absl import logging
 import jax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from configs import base
 from training.log import clock
@@ -43,7 +43,10 @@ def one_line(e: Exception) -> str:
 def run(main, define):
   """Runs a script: define() its flags, read them, main(flags)."""
   others = set(flags.FLAGS)
-  define()
+  try:
+    define()
+  except AttributeError as e:  # of --sample.KEY, which is looked up at once
+    fail(unknown_key(sys.argv) or one_line(e))
   if '--help' in sys.argv:
     print(sys.modules[define.__module__].__doc__)
     for name in sorted(set(flags.FLAGS) - others):
@@ -107,6 +110,25 @@ def read_flags():
     raise Mistake(f'{rest[0]!r} is not a flag; flags are written --name=value.')
 
 
+def define_sample_flags():
+  """Flags that stand for keys of config.sample; --sample.KEY=VALUE does for any."""
+  flags.DEFINE_integer('steps', None, 'Of the solver; default: config.', lower_bound=1)
+  flags.DEFINE_float('guidance', None, '1 is the prompt alone; default: config.')
+  flags.DEFINE_string('solver', None, 'Default: config.')
+  flags.DEFINE_integer('batch', None, 'Pictures drawn at once.', lower_bound=1)
+  config_flags.DEFINE_config_dict('sample', base.get_config().sample,
+                                  'Any key of it: --sample.grid=karras.')
+
+
+def settle_sample(c, flag, **defaults):
+  """Puts what those flags say into config.sample, over `defaults`."""
+  short = {k: flag[k].value for k in ('steps', 'guidance', 'solver', 'batch')}
+  given = {k: v for k, v in short.items() if v is not None}
+  c.sample.update(defaults | config_flags.get_override_values(flag['sample']) | given)
+  with mistakes():
+    base.check(c)
+
+
 def config_flag() -> str:
   """The --config=FILE of the command line, for a message."""
   words = [w for w in sys.argv if w.partition('=')[0] == '--config']
@@ -114,8 +136,12 @@ def config_flag() -> str:
 
 
 def unknown_key(argv) -> str | None:
-  """Names the first --config.key of a command line that no config has, if any."""
+  """Names the first --config.key of a command line that no config has, if any.
+
+  --sample.key is short for --config.sample.key.
+  """
   for word in argv:
+    word = word.replace('--sample.', '--config.sample.', 1)
     if not word.startswith('--config.'):
       continue
     at, node = 'config', base.get_config()
@@ -129,15 +155,15 @@ def unknown_key(argv) -> str | None:
   return None
 
 
-def workdir_config(workdir: str | None):
+def workdir_config(workdir: str | None, flag: str = 'workdir'):
   """The config of the run in a workdir. Raises Mistake if there is none."""
   if not workdir:
-    raise Mistake('--workdir=FOLDER is needed: the folder of a run.')
+    raise Mistake(f'--{flag}=FOLDER is needed: the folder of a run.')
   if not os.path.isdir(workdir):
-    raise Mistake(f'--workdir={workdir}: there is no such folder.')
+    raise Mistake(f'--{flag}={workdir}: there is no such folder.')
   path = os.path.join(workdir, 'config.json')
   if not os.path.exists(path):
-    raise Mistake(f'--workdir={workdir}: the folder holds no run (no config.json); '
+    raise Mistake(f'--{flag}={workdir}: the folder holds no run (no config.json); '
                   'train.py makes one.')
   try:
     with open(path, encoding='utf-8') as f:

@@ -4,20 +4,22 @@ python evaluate.py --workdir=runs/shapes --metrics=prompt_accuracy --num=512
 
 Prompt accuracy: of the pictures drawn for prompts of each kind, the share that shows
 exactly what was asked, with a 95% interval, and the scorer's share on true pictures.
+Bits a dimension (--metrics=bits_per_dim): of pictures of --split, with --steps steps.
 """
 import json
 import os
 
 from absl import flags
+import jax
 import numpy as np
 
 import cli
+from data import sources
 from data.sources import shapes
+import drawing
 from evaluation import prompt_accuracy
-import sample
 from training import mesh as meshes
 
-METRICS = ('prompt_accuracy',)
 WORLD = prompt_accuracy.World(
     shapes.CANVAS, shapes.COLOURS, shapes.SHAPES, shapes.opacity)
 KINDS = {  # of prompts, and the scenes that they are drawn from
@@ -29,12 +31,12 @@ KINDS = {  # of prompts, and the scenes that they are drawn from
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_list('metrics', ['prompt_accuracy'], f'Of {list(METRICS)}.')
+  flags.DEFINE_list('metrics', ['prompt_accuracy'], f'Of {sorted(METRICS)}.')
   flags.DEFINE_integer('num', 512, 'Pictures of each kind.', lower_bound=1)
+  flags.DEFINE_string('split', 'test', 'Of pictures, for bits_per_dim, where a source '
+                      'has splits.')
   flags.DEFINE_integer('seed', 0, 'Of the noise and the choice.', 0, 2**32 - 1)
-  flags.DEFINE_integer('steps', None, 'Of the solver; default: config.', lower_bound=1)
-  flags.DEFINE_float('guidance', None, '1 is the prompt alone; default: config.')
-  flags.DEFINE_string('solver', None, 'Default: config.')
+  cli.define_sample_flags()
 
 
 def scenes_of(kind: str, num: int, seed: int):
@@ -68,13 +70,13 @@ def measure(draw, kinds, *, num: int, seed: int, size: int) -> dict:
   return report
 
 
-def drawer(sampler, params, mesh, tokenizer, c, *, seed: int, scale: float):
+def drawer(sampler, params, mesh, tokenizer, c, *, seed: int):
   """prompts -> pictures, each of its own noise."""
   def draw(prompts):
-    rows = sample.tokens_of(tokenizer, prompts, c.tokenizer.length)
-    empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
-    return sample.draw_all(sampler, params, mesh, rows, empty, np.arange(len(rows)),
-                           seed=seed, scale=scale, batch=c.sample.batch)
+    request = drawing.request_of(tokenizer, prompts, c.tokenizer.length)
+    return drawing.draw_all(
+        sampler, {'strong': params}, mesh, request, np.arange(len(prompts)), seed=seed,
+        scale=c.sample.guidance, batch=c.sample.batch)
   return draw
 
 
@@ -99,25 +101,62 @@ def check(c):
                       f'config.data.source={c.data.source!r}.')
 
 
+def prompt_accuracies(flag, run, mesh):
+  """Prints prompt accuracy by kind and writes it into the workdir."""
+  c = run.c
+  check(c)
+  with cli.mistakes():
+    sampler = drawing.make_sampler(run.model, c)
+  draw = drawer(sampler, run.params, mesh, run.tokenizer, c, seed=flag.seed)
+  report = measure(draw, c.eval.kinds, num=flag.num, seed=flag.seed, size=c.data.size)
+  settings = {k: c.sample[k] for k in ('solver', 'steps', 'guidance')}
+  print(f'{flag.workdir} ({run.source}), {c.sample.solver}, {c.sample.steps} steps, '
+        f'guidance {c.sample.guidance}')
+  print(table(report))
+  cli.write_text(os.path.join(flag.workdir, 'prompt_accuracy.json'), json.dumps(
+      report | settings | {'weights': run.source, 'seed': flag.seed}, indent=2) + '\n')
+
+
+def bits(flag, run, mesh):
+  """Prints bits a dimension of pictures with their captions.
+
+  A bound by the probability-flow ODE, of pictures with noise of one grey level added.
+  """
+  del mesh
+  c, key = run.c, jax.random.key(flag.seed)
+  with cli.mistakes():
+    if c.data.source in sources.SPLIT:
+      c.data.split = flag.split
+    sources.prepare(c.data)
+    pictures = sources.Pictures(c.data)
+  chosen = np.random.default_rng(flag.seed).permutation(len(pictures))[:flag.num]
+  likelihood, found = drawing.make_likelihood(run.model, c), []
+  progress = cli.Progress(len(chosen), 'pictures')
+  for i in range(0, len(chosen), c.sample.batch):
+    some = [pictures[int(j)] for j in chosen[i:i + c.sample.batch]]
+    request = drawing.request_of(
+        run.tokenizer, [item['caption'] for item in some], c.tokenizer.length)
+    request['image'] = np.stack([item['image'] for item in some])
+    found.append(likelihood(run.params, request, jax.random.fold_in(key, i)))
+    progress(i + len(some))
+  found = np.concatenate(found)
+  print(f'{flag.workdir} ({run.source}): {found.mean():.3f} bits a dimension '
+        f'(standard error {found.std() / len(found) ** 0.5:.3f}) on {len(found)} '
+        f'pictures of {pictures.name}, {c.sample.steps} steps')
+
+
+METRICS = {'prompt_accuracy': prompt_accuracies, 'bits_per_dim': bits}
+
+
 def main(flag):
   for name in flag.metrics:
     if name not in METRICS:
-      raise cli.Mistake(f'--metrics={name!r} is not one of {list(METRICS)}.')
+      raise cli.Mistake(f'--metrics={name!r} is not one of {sorted(METRICS)}.')
   mesh = meshes.make()
-  c, tokenizer, model, params, source = sample.load(flag.workdir, mesh)
-  check(c)
-  scale = c.sample.guidance if flag.guidance is None else flag.guidance
-  steps, solver = flag.steps or c.sample.steps, flag.solver or c.sample.solver
-  with cli.mistakes():
-    sampler = sample.make_sampler(
-        model, c, solver=solver, steps=steps, guided=scale != 1)
-  draw = drawer(sampler, params, mesh, tokenizer, c, seed=flag.seed, scale=scale)
-  report = measure(draw, c.eval.kinds, num=flag.num, seed=flag.seed, size=c.data.size)
-  print(f'{flag.workdir} ({source}), {solver}, {steps} steps, guidance {scale}')
-  print(table(report))
-  cli.write_text(os.path.join(flag.workdir, 'prompt_accuracy.json'), json.dumps(
-      report | {'weights': source, 'solver': solver, 'steps': steps,
-                'guidance': scale, 'seed': flag.seed}, indent=2) + '\n')
+  run = drawing.load(flag.workdir, mesh)
+  cli.settle_sample(run.c, flag)
+  for name in flag.metrics:
+    METRICS[name](flag, run, mesh)
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-r"""Draws pictures of sentences with a trained model.
+r"""Draws pictures of sentences with a trained model, and edits pictures with it.
 
 python sample.py --workdir=runs/shapes --prompt="a red circle left of a blue square" \
     --num=4 --seed=0 --out=out.png
@@ -6,8 +6,12 @@ python sample.py --workdir=runs/shapes --prompt="a red circle left of a blue squ
 The workdir alone says what the model is. Text is encoded once; the loop is one compiled
 scan. --out=NAME.png is one picture or a grid of them, --out=FOLDER/ a file a picture;
 --film=NAME.gif shows the way from noise to picture, --destroy=PICTURE the way back.
+
+--image=PICTURE starts from a picture: with --strength how far it may go, with
+--mask=PICTURE painted anew only where that is white, with --invert=CAPTION from the
+very noise that leads to it. --interpolate=N goes from the first prompt and seed to the
+last. Every key of config.sample can be given: --sample.grid=karras, --sample.rule=apg.
 """
-import functools
 import math
 import os
 
@@ -17,147 +21,71 @@ import jax.numpy as jnp
 import numpy as np
 
 import cli
-import models
-from data import images, tokenizers
-from diffusion import guidance, process, sampling, schedule, solvers
-from training import checkpoint, loss as losses, mesh as meshes, weights
+from data import images
+import drawing
+from diffusion import editing, process
+from training import loss as losses, mesh as meshes
 
-FRAMES = 36        # of a film
-INIT, NOISE = 2**32 - 1, 2**32 - 2  # folded into the seed; training steps are below
+FRAMES = 36           # of a film
+INVERTING = 'heun'    # solver of --invert, unless --solver says another
+SETTINGS = ('steps', 'solver', 'grid', 'guidance', 'rule', 'rescale', 'over_time',
+            'interval', 'clip')  # of config.sample, noted in each picture
 
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times.')
+  flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
+                            '"one:1.5 AND another" adds up weighted prompts.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
   flags.DEFINE_string('negative', '', 'What to move away from.')
   flags.DEFINE_integer('num', 1, 'Pictures a prompt.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'Of the noise.', 0, 2**32 - 1)
-  flags.DEFINE_integer('steps', None, 'Of the solver; default: config.', lower_bound=1)
-  flags.DEFINE_float('guidance', None, '1 is the prompt alone; default: config.')
-  flags.DEFINE_string('solver', None, f'One of {sorted(solvers.SOLVERS)}.')
-  flags.DEFINE_integer('batch', None, 'Pictures drawn at once.', lower_bound=1)
   flags.DEFINE_string('out', None, 'NAME.png or FOLDER/.')
   flags.DEFINE_string('film', None, 'NAME.gif: the way from noise to picture.')
   flags.DEFINE_string('destroy', None, 'A picture, to be dissolved in --film.')
+  flags.DEFINE_string('image', None, 'A picture to start from.')
+  flags.DEFINE_float('strength', 1.0, 'How much noise --image gets, in (0, 1].')
+  flags.DEFINE_string('mask', None, 'A picture: where it is white, paint anew.')
+  flags.DEFINE_string('fill', 'blend', 'How to paint in --mask: blend, repaint.')
+  flags.DEFINE_string('invert', None, 'The caption of --image, whose noise is sought.')
+  flags.DEFINE_integer('interpolate', None, 'Pictures on the way from the first prompt '
+                       'and seed to the last.', lower_bound=2)
+  flags.DEFINE_integer('to_seed', None, 'The last seed of --interpolate.', 0, 2**32 - 1)
+  flags.DEFINE_string('weak', None, 'Workdir of a weaker run, for autoguidance.')
+  cli.define_sample_flags()
 
 
-def build_model(c, vocab: int):
-  return models.build(c.model, c.text, vocab=vocab, length=c.tokenizer.length,
-                      size=c.data.size)
+def check_editing(flag):
+  """Raises Mistake for flags of editing that lack another or contradict each other."""
+  for name in ('mask', 'invert'):
+    if flag[name].value and not flag.image:
+      raise cli.Mistake(f'--{name} needs --image=PICTURE.')
+  if not 0 < flag.strength <= 1:
+    raise cli.Mistake(f'--strength is {flag.strength}; it must be above 0, to 1.')
+  if flag.strength < 1 and (not flag.image or flag.invert):
+    raise cli.Mistake('--strength is for --image without --invert.')
+  if flag.image and not flag.mask and not flag.invert and flag.strength == 1:
+    raise cli.Mistake('--image needs --strength below 1, --mask or --invert: all of it '
+                      'would be lost in noise.')
+  if flag.fill != 'blend' and not flag.mask:
+    raise cli.Mistake('--fill is for --mask.')
+  if flag.weak and flag.interpolate:
+    raise cli.Mistake('--weak is not for --interpolate.')
+  if flag.interpolate and (flag.image or len(flag.prompt) > 2 or flag.prompts):
+    raise cli.Mistake('--interpolate takes one or two --prompt, and no --image.')
+  if flag.to_seed is not None and not flag.interpolate:
+    raise cli.Mistake('--to_seed is for --interpolate.')
 
 
-def init_params(model, c, key):
-  """Fresh parameters. Slow unless it is compiled."""
-  size = c.data.size
-  return model.init(key, jnp.zeros((1, size, size, 3)), jnp.zeros(1),
-                    jnp.ones((1, c.tokenizer.length), jnp.int32))['params']
-
-
-def shapes_of(model, c):
-  """Shapes of the parameters, without making them."""
-  return jax.eval_shape(lambda key: init_params(model, c, key), jax.random.key(0))
-
-
-def load(workdir: str, mesh):
-  """(config, tokenizer, model, averaged parameters, where they come from) of a run."""
-  c = cli.workdir_config(workdir)
-  with cli.mistakes():
-    tokenizer = tokenizers.load(os.path.join(workdir, 'tokenizer.json'))
-    model = build_model(c, tokenizer.get_vocab_size())
-  shapes = shapes_of(model, c)
-  whole = meshes.replicated(mesh)
-  path = os.path.join(workdir, weights.FILE)
-  if os.path.exists(path):
-    with cli.mistakes():
-      params = jax.device_put(weights.load(path, shapes), whole)
-    return c, tokenizer, model, params, weights.FILE
-  if not os.path.isdir(os.path.join(workdir, 'checkpoints')):
-    raise cli.Mistake(f'--workdir={workdir}: the run has no checkpoint yet.')
-  shapes = jax.tree.map(
-      lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=whole), shapes)
-  found = checkpoint.Checkpoints(workdir, say=cli.note).restore_ema(shapes)
-  if found is None:
-    raise cli.Mistake(f'--workdir={workdir}: no checkpoint in it can be read.')
-  return c, tokenizer, model, found[1], f'checkpoint {found[0]}'
-
-
-def make_sampler(model, c, *, solver: str, steps: int, guided: bool = True,
-                 film: bool = False):
-  """One compiled program from tokens to pictures.
-
-  Args:
-    c: config, of which `diffusion`, `sample.clip` and `data.size` count.
-    guided: evaluate the network without the prompt too; needless at scale 1.
-
-  Returns:
-    (params, tokens int32[b l], negative int32[b l], keys [b], scale f32[]) -> uint8
-    [b h w 3]; with `film` also the way there, uint8 [steps b h w 3].
-  """
-  noise = losses.choose(schedule.SCHEDULES, c.diffusion.schedule, 'diffusion.schedule')
-  method = losses.choose(solvers.SOLVERS, solver, 'sample.solver')(noise)
-  kind, size = c.diffusion.target, c.data.size
-  times = sampling.time_grid(steps, schedule.last_time(noise, kind))
-
-  def draw(params, tokens, negative, keys, scale):
-    encode = functools.partial(model.apply, {'params': params}, method='encode')
-    def predict(x, t, context):
-      return model.apply({'params': params}, x, t, context, method='predict')
-    denoise = sampling.denoiser(predict, noise, kind)
-    context = encode(tokens)
-    if guided:
-      denoise = guidance.guided(denoise, context, encode(negative), scale)
-    else:
-      denoise = lambda x, t, alone=denoise: alone(x, t, context)
-    if c.sample.clip:
-      denoise = guidance.clipped(denoise, c.sample.clip)
-    x_T = sampling.initial_noise(keys, (size, size, 3))
-    x = sampling.sample(denoise, method, x_T, times, keys, film)
-    return jax.tree.map(to_uint8, x)
-
-  return jax.jit(draw)
-
-
-def to_uint8(x):
-  """[-1, 1] -> 0 to 255, rounded."""
-  return jnp.round(jnp.clip(x * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
-
-
-def draw_all(sampler, params, mesh, rows, negative, picture, *, seed: int, scale: float,
-             batch: int, film: bool = False):
-  """Draws a picture for each row of tokens, `batch` at a time, over a mesh.
-
-  Args:
-    sampler: of make_sampler.
-    params: on the devices of the mesh.
-    rows: int32[m l], a row of tokens for each picture.
-    negative: int32[l].
-    picture: int[m], the number of each picture among those of its prompt: with the
-      seed it fixes the noise.
-
-  Returns:
-    uint8 [m h w 3]; with `film` also [steps m h w 3].
-  """
-  n = meshes.shares(mesh)
-  batch = math.ceil(min(batch, len(rows)) / n) * n
-  make_keys = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
-  root = jax.random.fold_in(jax.random.key(seed), NOISE)
-  parts, ways, progress = [], [], cli.Progress(len(rows), 'pictures')
-  for i in range(0, len(rows), batch):
-    at = np.minimum(np.arange(i, i + batch), len(rows) - 1)  # the last is filled up
-    tokens, numbers, against = meshes.spread(
-        (rows[at], np.asarray(picture)[at], np.tile(negative, (batch, 1))), mesh)
-    keys = make_keys(root, numbers)
-    out = sampler(params, tokens, against, keys, jnp.float32(scale))
-    out, way = out if film else (out, None)
-    parts.append(meshes.gather(out))
-    ways.append(meshes.gather(way) if film else None)
-    if len(rows) > batch:
-      progress(min(i + batch, len(rows)))
-  pictures = np.concatenate(parts)[:len(rows)]
-  if not film:
-    return pictures
-  return pictures, np.concatenate(ways, 1)[:, :len(rows)]
+def check_guidance(flag, c):
+  """Raises Mistake for flags that have no effect with this config.sample."""
+  for name in ('negative', 'weak'):
+    if flag[name].value and c.sample.guidance == 1:
+      raise cli.Mistake(f'--{name} has no effect at --guidance=1; give more than 1.')
+  if flag.mask and c.sample.solver.startswith('adaptive'):
+    raise cli.Mistake('--mask needs a solver with steps; adaptive has none.')
+  if flag.negative and flag.weak:
+    raise cli.Mistake('--negative has no effect with --weak, which takes its place.')
 
 
 def read_prompts(given: list[str], path: str | None) -> list[str]:
@@ -177,22 +105,6 @@ def read_prompts(given: list[str], path: str | None) -> list[str]:
   if not prompts:
     raise cli.Mistake('--prompt="..." is needed, or --prompts=FILE.')
   return prompts
-
-
-def tokens_of(tokenizer, prompts, length: int) -> np.ndarray:
-  """int32[p l]; says of each prompt that is too long how much of it is cut."""
-  rows = []
-  for prompt in prompts:
-    try:
-      prompt.encode()
-    except UnicodeEncodeError as e:
-      raise cli.Mistake(f'the prompt {prompt!r} is not UTF-8 text.') from e
-    row, cut = tokenizers.encode(tokenizer, prompt, length)
-    if cut:
-      cli.note(f'the prompt "{prompt[:40]}..." is too long: its last {cut} tokens are '
-               f'cut (config.tokenizer.length is {length}).')
-    rows.append(row)
-  return np.stack(rows)
 
 
 def check_out(path: str):
@@ -240,15 +152,19 @@ def write_pictures(out: str, pictures, prompts, num: int, notes: dict):
 
 def destroy(c, path: str, seed: int) -> np.ndarray:
   """A picture dissolving into noise by the run's schedule, uint8 [FRAMES h w 3]."""
+  x0 = read_image(path, c.data.size)
   with cli.mistakes():
-    picture = images.read(path, c.data.size)
-    noise = losses.choose(
-        schedule.SCHEDULES, c.diffusion.schedule, 'diffusion.schedule')
-  x0 = jnp.asarray(picture, jnp.float32) / 127.5 - 1
+    noise, _, _ = losses.process_of(c.diffusion)
   eps = jax.random.normal(jax.random.key(seed), x0.shape)
   def at(t):
-    return to_uint8(process.add_noise(x0, eps, *noise(t)))
+    return drawing.to_uint8(process.add_noise(x0, eps, *noise(t)))
   return np.asarray(jax.lax.map(at, jnp.linspace(0, 1, FRAMES)))
+
+
+def read_image(path: str, size: int):
+  """A picture as f32[size size 3] in [-1, 1]."""
+  with cli.mistakes():
+    return images.read(path, size).astype(np.float32) / 127.5 - 1
 
 
 def film_of(way: np.ndarray, columns: int) -> np.ndarray:
@@ -265,6 +181,42 @@ def write_film(path: str, frames: np.ndarray):
   print(path)
 
 
+def editing_of(flag, run, m: int) -> dict:
+  """What the flags of editing add to a request of m pictures."""
+  size, out = run.c.data.size, {}
+  if flag.image:
+    out['image'] = read_image(flag.image, size)[None].repeat(m, 0)
+  if flag.mask:
+    mask = read_image(flag.mask, size).mean(-1, keepdims=True) > 0
+    out['mask'] = mask[None].repeat(m, 0).astype(np.float32)
+  if flag.invert:
+    caption = drawing.request_of(run.tokenizer, [flag.invert], run.c.tokenizer.length)
+    with cli.mistakes():
+      noise, error = drawing.invert(run, caption | {'image': out.pop('image')[:1]})
+    cli.note(f'the noise of --image leads back to it within {error:.2g} (root mean '
+             'square, of a range of 2).')
+    out['noise'] = noise.repeat(m, 0)
+  return out
+
+
+def interpolation(flag, c, request) -> dict:
+  """A request of `num` rows of pictures on the way from the first to the last.
+
+  Prompts are mixed by weight, the noise along a sphere.
+  """
+  n, num = flag.interpolate, flag.num
+  share = np.tile(np.linspace(0, 1, n, dtype=np.float32), num)  # [num n]
+  picture = np.arange(num).repeat(n)
+  ends = [drawing.noise_of(seed, picture, c.data.size) for seed in (
+      flag.seed, flag.seed if flag.to_seed is None else flag.to_seed)]
+  first, last = request['tokens'][0], request['tokens'][-1]  # [1+k l]
+  weights = np.concatenate([(1 - share)[:, None] * request['weights'][:1],
+                            share[:, None] * request['weights'][-1:]], 1)
+  tokens = np.concatenate([first, last[1:]])[None].repeat(len(share), 0)
+  return {'tokens': tokens, 'weights': weights, 'picture': picture,
+          'noise': np.asarray(jax.vmap(editing.between)(*ends, share))}
+
+
 def main(flag):
   if flag.film:
     check_file(flag.film, 'film', '.gif')
@@ -277,34 +229,45 @@ def main(flag):
     return write_film(flag.film, destroy(c, flag.destroy, flag.seed))
 
   prompts = read_prompts(flag.prompt, flag.prompts)
+  check_editing(flag)
   if not flag.out and not flag.film:
     raise cli.Mistake('--out=NAME.png is needed, or --out=FOLDER/.')
   if flag.out:
     check_out(flag.out)
   mesh = meshes.make()
-  c, tokenizer, model, params, source = load(flag.workdir, mesh)
-  steps = flag.steps or c.sample.steps
-  solver = flag.solver or c.sample.solver
-  scale = c.sample.guidance if flag.guidance is None else flag.guidance
-  if flag.negative and scale == 1:
-    raise cli.Mistake('--negative has no effect at --guidance=1; give more than 1.')
+  run = drawing.load(flag.workdir, mesh)
+  c, params = run.c, {'strong': run.params}
+  cli.settle_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
+  check_guidance(flag, c)
+  request = drawing.request_of(
+      run.tokenizer, prompts, c.tokenizer.length, flag.num, flag.negative)
+  picture, num = np.tile(np.arange(flag.num), len(prompts)), flag.num
+  if flag.interpolate:
+    request = interpolation(flag, c, request)
+    picture, prompts = request.pop('picture'), [' to '.join(prompts)] * flag.num
+    num = flag.interpolate
+  weak = drawing.load(flag.weak, mesh, 'weak') if flag.weak else None
+  if weak:
+    request |= drawing.weaker(run, weak, prompts, flag.num)
+    params['weak'] = weak.params
+  request |= editing_of(flag, run, len(picture))
+  way_is_wanted = bool(flag.film and not flag.interpolate)
   with cli.mistakes():
-    sampler = make_sampler(model, c, solver=solver, steps=steps, guided=scale != 1,
-                           film=bool(flag.film))
-  rows = tokens_of(tokenizer, prompts, c.tokenizer.length).repeat(flag.num, 0)
-  negative = tokens_of(tokenizer, [flag.negative], c.tokenizer.length)[0]
-  drawn = draw_all(sampler, params, mesh, rows, negative,
-                   np.tile(np.arange(flag.num), len(prompts)), seed=flag.seed,
-                   scale=scale, batch=flag.batch or c.sample.batch,
-                   film=bool(flag.film))
-  pictures, way = drawn if flag.film else (drawn, None)
+    sampler = drawing.make_sampler(
+        run.model, c, film=way_is_wanted, weak=weak and (weak.c, weak.model),
+        strength=flag.strength, fill=flag.fill)
+    drawn = drawing.draw_all(
+        sampler, params, mesh, request, picture, seed=flag.seed,
+        scale=c.sample.guidance, batch=c.sample.batch, film=way_is_wanted)
+  pictures, way = drawn if way_is_wanted else (drawn, None)
   if flag.out:
-    write_pictures(flag.out, pictures, prompts, flag.num, {
-        'seed': str(flag.seed), 'steps': str(steps), 'solver': solver,
-        'guidance': str(scale), 'negative': flag.negative,
-        'weights': f'{os.path.basename(os.path.abspath(flag.workdir))}, {source}'})
+    write_pictures(flag.out, pictures, prompts, num, {
+        'seed': str(flag.seed), 'negative': flag.negative,
+        'weights': f'{os.path.basename(os.path.abspath(flag.workdir))}, {run.source}',
+        **{k: str(c.sample[k]) for k in SETTINGS}})
   if flag.film:
-    write_film(flag.film, film_of(way, math.ceil(math.sqrt(len(pictures)))))
+    write_film(flag.film, film_of(way, math.ceil(math.sqrt(len(pictures))))
+               if way_is_wanted else pictures[:num])
 
 
 if __name__ == '__main__':

@@ -19,15 +19,15 @@ import cli
 from configs import base
 from data import images, loader, problems, sources, tokenizers
 import evaluate
-import sample
-from training import checkpoint, log as logs, loss as losses, mesh as meshes, optim
-from training import state as states, step as steps, weights
+import drawing
+from training import checkpoint, ema, log as logs, loss as losses, mesh as meshes
+from training import optim, specs, state as states, step as steps, weights
 
 FREE = (  # keys that a resumed run may change
     'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.sample_every',
-    'train.eval_every', 'train.keep', 'train.max_skipped', 'mesh', 'sample', 'eval',
-    'data.dir', 'data.path', 'data.workers', 'data.threads', 'data.max_bad',
-    'data.font')
+    'train.eval_every', 'train.averages_every', 'train.keep', 'train.max_skipped',
+    'mesh', 'sample', 'eval', 'data.dir', 'data.path', 'data.workers', 'data.threads',
+    'data.max_bad', 'data.font')
 
 
 def define_flags():
@@ -101,10 +101,13 @@ def wait_for_all(name: str):
 
 
 def prepare_tokenizer(c, workdir: str, pictures):
-  """The tokenizer of the run in the workdir; of a new run, trained on its captions."""
+  """The tokenizer of the run in the workdir; of a new run, made from its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
   if jax.process_index() == 0 and not started(workdir):
-    trained = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    with cli.mistakes():
+      trained = (tokenizers.classes(pictures.captions(), c.condition.classes)
+                 if c.condition.name == 'class' else
+                 tokenizers.train(pictures.captions(), c.tokenizer.vocab))
     cli.write_text(path, trained.to_str())
   wait_for_all('tokenizer')
   with cli.mistakes():
@@ -145,23 +148,21 @@ class Previews:
 
   def __init__(self, c, model, tokenizer, mesh):
     self.c, self.tokenizer, self.mesh = c, tokenizer, mesh
-    self.sampler = sample.make_sampler(
-        model, c, solver=c.sample.solver, steps=c.sample.steps,
-        guided=c.sample.guidance != 1)
+    self.sampler = drawing.make_sampler(model, c)
 
   def grid(self, params):
     c = self.c.sample
-    rows = sample.tokens_of(self.tokenizer, c.prompts, self.c.tokenizer.length)
-    empty = sample.tokens_of(self.tokenizer, [''], self.c.tokenizer.length)[0]
-    pictures = sample.draw_all(
-        self.sampler, params, self.mesh, rows.repeat(c.num, 0), empty,
-        np.tile(np.arange(c.num), len(rows)), seed=self.c.seed, scale=c.guidance,
+    request = drawing.request_of(
+        self.tokenizer, c.prompts, self.c.tokenizer.length, c.num)
+    pictures = drawing.draw_all(
+        self.sampler, {'strong': params}, self.mesh, request,
+        np.tile(np.arange(c.num), len(c.prompts)), seed=self.c.seed, scale=c.guidance,
         batch=c.batch)
     return images.captioned(pictures, list(c.prompts), c.num)
 
   def accuracy(self, params):
     draw = evaluate.drawer(self.sampler, params, self.mesh, self.tokenizer, self.c,
-                           seed=self.c.seed, scale=self.c.sample.guidance)
+                           seed=self.c.seed)
     return evaluate.measure(draw, self.c.eval.kinds, num=self.c.eval.num,
                             seed=self.c.seed, size=self.c.data.size)
 
@@ -169,18 +170,19 @@ class Previews:
 def dry_run(c):
   """Raises ValueError for anything in a config that could not be built or trained.
 
-  Returns (mesh, optimizer, step -> learning rate).
+  Returns (mesh, optimizer, step -> learning rate, profiles of the averages).
   """
   base.check(c)
   sources.check(c.data)
   mesh = meshes.make(**c.mesh)
   meshes.check_batch(mesh, c.train.batch, c.train.accumulate)
   optimizer, rate = optim.make(c.optim, c.train.steps)
-  model = sample.build_model(c, c.tokenizer.vocab)
+  profiles = [specs.make(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
+  model = drawing.build_model(c, c.tokenizer.vocab)
   losses.make(model, c.diffusion, np.zeros(c.tokenizer.length, np.int32))
-  sample.make_sampler(model, c, solver=c.sample.solver, steps=c.sample.steps)
-  optim.check(c.optim, sample.shapes_of(model, c))
-  return mesh, optimizer, rate
+  drawing.check_sampler(model, c)
+  optim.check(c.optim, drawing.shapes_of(model, c))
+  return mesh, optimizer, rate, profiles
 
 
 def main(flag):
@@ -191,14 +193,14 @@ def main(flag):
   workdir = flag.workdir
   c = settle_config(flag.config, workdir)
   with cli.mistakes():
-    mesh, optimizer, rate = dry_run(c)
+    mesh, optimizer, rate, profiles = dry_run(c)
   if c.train.eval_every:
     evaluate.check(c)
   pictures = prepare_data(c)
   held = open_workdir(workdir) if jax.process_index() == 0 else None
   tokenizer = prepare_tokenizer(c, workdir, pictures)
-  empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
-  model = sample.build_model(c, tokenizer.get_vocab_size())
+  empty = drawing.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
+  model = drawing.build_model(c, tokenizer.get_vocab_size())
   draw, loss = losses.make(model, c.diffusion, empty)
   previews = Previews(c, model, tokenizer, mesh)
   if jax.process_index() == 0:
@@ -207,13 +209,16 @@ def main(flag):
   # Everything that changes: the state on the devices, the place in the data.
   root = jax.random.key(c.seed)
   state, shardings = states.create(
-      lambda key: sample.init_params(model, c, key), optimizer, mesh,
-      jax.random.fold_in(root, sample.INIT))
+      lambda key: drawing.init_params(model, c, key), optimizer, mesh,
+      jax.random.fold_in(root, drawing.INIT), averages=len(profiles),
+      frozen=lambda params: optim.frozen(c.optim, params))
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
       workers=c.data.workers, threads=c.data.threads)
   saved = checkpoint.Checkpoints(workdir, keep=c.train.keep, say=cli.note)
+  averages = c.train.averages_every and checkpoint.Checkpoints(
+      workdir, 'averages', say=cli.note)
   if saved.steps():
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(
         x.shape, x.dtype, sharding=x.sharding), state)
@@ -226,14 +231,16 @@ def main(flag):
     return print(
         f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
   log = logs.Log(workdir, c.train.steps, first, writes=jax.process_index() == 0)
-  count = sum(x.size for x in jax.tree.leaves(state.params))
-  log.say(f'{count:,} parameters, {mesh.devices.size} {jax.devices()[0].platform} '
-          f'device(s), ' + (f'resumed at step {first}' if first else 'from the start'))
+  count, kept = (sum(x.size for x in jax.tree.leaves(tree))
+                 for tree in (state.params, state.frozen))
+  log.say(f'{count:,} parameters, ' + (f'{kept:,} more frozen, ' if kept else '')
+          + f'{mesh.devices.size} {jax.devices()[0].platform} device(s), '
+          + (f'resumed at step {first}' if first else 'from the start'))
   left_out = problems.listed(pictures.problems())
   log.say(f'{len(pictures):,} pictures' + (f'; left out: {left_out}' * bool(left_out)))
 
   train_step = steps.compiled(
-      steps.make(draw, loss, optimizer, rate, ema=c.optim.ema,
+      steps.make(draw, loss, optimizer, rate, profiles,
                  accumulate=c.train.accumulate), shardings, mesh)
   stop, window, since, tally = Stop(), [], time.monotonic(), problems.Tally()
   for step in range(first + 1, c.train.steps + 1):
@@ -258,12 +265,14 @@ def main(flag):
       window, since = [], now
     pause = time.monotonic()
     if due(c.train.sample_every):
-      log.picture(step, previews.grid(state.ema))
+      log.picture(step, previews.grid(states.whole(state.ema[0], state.frozen)))
     if due(c.train.eval_every):
-      report = previews.accuracy(state.ema)
+      report = previews.accuracy(states.whole(state.ema[0], state.frozen))
       log.scalars(step, {'seconds': log.seconds()} | {
           f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
       log.say(evaluate.table(report))
+    if due(c.train.averages_every):
+      averages.save_ema(step, state)
     if due(c.train.checkpoint_every) or stopping:
       saved.save(step, state, batches)
       if tally.bad:
@@ -274,6 +283,8 @@ def main(flag):
       log.say(f'stopped at step {step}, as asked; the same command goes on from here.')
       break
   saved.close()
+  if averages:
+    averages.close()
   batches.close()
   log.close()
   del held

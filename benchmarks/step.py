@@ -18,9 +18,9 @@ from ml_collections import config_flags
 
 import cli
 from data import loader, tokenizers
-import sample
+import drawing
 import train
-from training import loss as losses, mesh as meshes, optim, state as states
+from training import ema, loss as losses, mesh as meshes, optim, state as states
 from training import step as steps
 
 
@@ -33,15 +33,15 @@ def main(flag):
   c = flag.config
   pictures = train.prepare_data(c)
   tokenizer = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
-  model = sample.build_model(c, tokenizer.get_vocab_size())
-  empty = sample.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
+  model = drawing.build_model(c, tokenizer.get_vocab_size())
+  empty = drawing.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
   draw, loss = losses.make(model, c.diffusion, empty)
   optimizer, rate = optim.make(c.optim, c.train.steps)
   mesh, key = meshes.make(**c.mesh), jax.random.key(0)
   state, shardings = states.create(
-      lambda key: sample.init_params(model, c, key), optimizer, mesh, key)
+      lambda key: drawing.init_params(model, c, key), optimizer, mesh, key)
   step = steps.compiled(
-      steps.make(draw, loss, optimizer, rate, ema=c.optim.ema,
+      steps.make(draw, loss, optimizer, rate, [ema.exponential()],
                  accumulate=c.train.accumulate), shardings, mesh)
   batches = loader.batches(pictures, tokenizer, length=c.tokenizer.length,
                            batch=c.train.batch, seed=0, workers=c.data.workers,

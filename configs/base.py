@@ -43,36 +43,44 @@ def get_config():
       width=64,            # channels of the first level
       mults=(1, 2),        # width of each level; each halves the size
       blocks=2,            # residual blocks a level
-      attention=(True, True),  # levels with self- and cross-attention
+      attention=(1, 1),    # attention blocks after each residual block of a level
       head_width=32,       # channels of an attention head
       qk_norm=False,       # normalise queries and keys
       patch=1,             # space-to-depth at the input
       positions=False,     # add a learned map of places at the input
       groups=16,           # of group normalisation
   ))
-  c.text = ConfigDict(dict(width=128, depth=2, heads=4))
+  c.condition = ConfigDict(dict(  # text, class, none; the fields of models/condition.py
+      name='text', width=128, depth=2, heads=4))
 
+  # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
-      schedule='flow',     # linear, cosine, flow
-      target='flow',       # what the network predicts: eps, x0, v, flow
-      weight='flow',       # of the loss: that of a target, or min_snr
+      schedule='flow',     # linear, scaled_linear, cosine, flow, edm
+      target='flow',       # what the network predicts: eps, x0, v, flow, edm
+      input_std=0.0,       # show the network x_t / std(x_t) for data so wide; 0: x_t
+      weight='flow',       # of errors: a target, min_snr, soft_min_snr, p2, sigmoid
       weight_cap=400.0,    # most that a square error of x0 weighs, but for the target's
-      times='logit_normal',  # uniform, logit_normal
-      mean=0.0, std=1.0,   # of logit(t), for logit_normal
+      per='draw',          # what a weight is for: a draw, time, log_snr
+      learned_weight=False,  # divide errors by an uncertainty learned beside
+      times='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal, adaptive
       stratified=True,     # spread the times of a batch evenly over their density
       caption_dropout=0.1,  # share of captions replaced by the empty one
   ))
 
   c.optim = ConfigDict(dict(
-      name='adamw',        # adamw, muon
+      name='adamw',        # adafactor, adamw, lion, muon
       lr=1e-3,             # at its highest
       warmup=200,          # steps
-      decay='cosine',      # of the rate: cosine, linear, constant
+      decay='cosine',      # of the rate: cosine, linear, rsqrt, constant
       decay_from=0.0,      # share of the steps after which it starts
-      b1=0.9, b2=0.99,     # of Adam, under muon too for what it leaves to Adam
-      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # regex -> a step and rate
+      b1=0.9, b2=0.99,     # of Adam and Lion; under muon of what it leaves to Adam
+      # Tables over parameter names, of which the first regex that matches counts:
+      weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
+      lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
+      unit=(('.*', False),),       # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
-      ema=0.999,           # decay a step of the averaged weights, shorter at the start
+      ema=('exponential',),  # averages of the weights: exponential, power; drawn from
+                             # the first
   ))
 
   c.train = ConfigDict(dict(
@@ -83,6 +91,7 @@ def get_config():
       checkpoint_every=500,
       sample_every=1_000,  # 0: never
       eval_every=0,        # 0: never; prompt accuracy, of the shapes world
+      averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
       max_skipped=20,      # steps in a row with a gradient that is not finite
   ))
@@ -90,7 +99,16 @@ def get_config():
   c.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # devices; -1 takes the rest
 
   c.sample = ConfigDict(dict(
-      solver='dpmpp_2m', steps=30, guidance=3.0, clip=1.0,  # |x0| at most; 0: any
+      solver='dpmpp_2m',   # docs/solvers.md has all
+      steps=30,
+      grid='linear',       # times of the steps: linear, shifted, flux, karras,
+                           # exponential, trailing, leading, linspace, custom
+      guidance=3.0,        # 1 is the prompt alone
+      rule='cfg',          # how it is applied: cfg, apg, zero_star
+      over_time='constant',  # scale of guidance: constant, linear, cosine
+      interval=(0.0, 1.0),  # of times at which there is guidance
+      rescale=0.0,         # share by which its spread is taken back
+      clip='static',       # of x0: none, static, dynamic
       batch=64,            # pictures drawn at once
       prompts=('a red circle', 'a blue square'),  # drawn every sample_every steps
       num=4,               # pictures a prompt
@@ -103,18 +121,14 @@ def get_config():
 
 
 POSITIVE = '''data.size data.pictures data.threads data.max_caption data.max_pixels
-    data.min_side tokenizer.vocab tokenizer.length
-    model.width model.blocks model.head_width model.patch model.groups text.width
-    text.depth text.heads optim.lr optim.clip train.steps train.batch train.accumulate
-    train.log_every train.checkpoint_every train.keep
+    data.min_side tokenizer.vocab tokenizer.length optim.lr optim.clip train.steps
+    train.batch train.accumulate train.log_every train.checkpoint_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
-    diffusion.weight_cap diffusion.std'''.split()
-SHARES = '''data.one data.max_bad diffusion.caption_dropout optim.decay_from optim.ema
-    optim.b1 optim.b2'''.split()
-
-
+    diffusion.weight_cap'''.split()
+SHARES = '''data.one data.max_bad diffusion.caption_dropout sample.rescale
+    optim.decay_from optim.b1 optim.b2'''.split()
 NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
-    sample.clip'''.split()
+    train.averages_every diffusion.input_std'''.split()
 
 
 def check(c):
@@ -134,24 +148,14 @@ def check(c):
   for key in NOT_NEGATIVE:
     if value(key) < 0:
       raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
-  for key in ('model.mults', 'sample.prompts', 'eval.kinds'):
+  for key in ('optim.ema', 'sample.prompts', 'eval.kinds'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
-  if min(c.model.mults) <= 0:
-    raise ValueError(f'config.model.mults is {c.model.mults}; each must be above 0.')
   if not 0 <= c.seed < 2**32:
     raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
   if c.tokenizer.vocab < 260:
     raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
                      'least 260, for the 256 bytes and the special tokens.')
-  if len(c.model.attention) != len(c.model.mults):
-    raise ValueError(
-        f'config.model.attention has {len(c.model.attention)} entries and '
-        f'config.model.mults {len(c.model.mults)}; each level needs one of both.')
-  step = c.model.patch * 2 ** (len(c.model.mults) - 1)
-  if c.data.size % step:
-    raise ValueError(f'config.data.size is {c.data.size}; this model takes multiples '
-                     f'of {step} (patch times 2 for each level but the first).')
   if c.train.checkpoint_every % c.train.log_every:
     raise ValueError(
         f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
@@ -163,7 +167,7 @@ def check_keys(c, known, at: str):
   """Raises ValueError where a config has a key too many or too few."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
-  if at == 'config.model':  # its fields are those of the backbone: models.build
+  if at in ('config.model', 'config.condition'):  # of their modules: models.build
     return
   for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'

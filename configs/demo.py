@@ -8,9 +8,10 @@ from configs import shapes
 def get_config():
   c = shapes.get_config()
   c.data.update(dict(pictures=20_000, one=1.0))
-  c.train.update(dict(steps=950, log_every=25, checkpoint_every=950, sample_every=475,
-                      eval_every=950))
-  c.optim.ema = 0.99
+  c.model.update(dict(width=40, head_width=20, groups=10))
+  c.optim.update(dict(lr=3e-3, warmup=40, ema=('exponential(decay=0.99)',)))
+  c.train.update(dict(steps=1_100, batch=32, log_every=25, checkpoint_every=1_100,
+                      sample_every=550, eval_every=1_100))
   c.sample.prompts = ('a red circle', 'a purple star', 'a green ring', 'a blue cross')
   c.eval.update(dict(num=76, kinds=('one object',)))
   return c

@@ -1,33 +1,66 @@
-"""The training loss, given the noise and the time that were drawn."""
+"""The training loss, given the noise and the time that were drawn.
+
+A weight is a function of log-SNR, log(alpha^2 / sigma^2), and multiplies the square
+error of x0, whatever the network predicts and whatever the schedule: what it does can
+be compared, plotted (plan.py --weights) and right for every target.
+"""
+import jax
 import jax.numpy as jnp
 
 from diffusion import process
 
-def min_snr(alpha, sigma, gamma=5.0):
-  """min(SNR, gamma) in x0 space, whatever the target: arXiv:2303.09556 eq. 8."""
-  return jnp.minimum(jnp.square(alpha / sigma), gamma)
+
+def of_target(row):
+  """Makes the loss the plain mean square of a target, whatever is predicted."""
+  def weight(log_snr):  # the same on any schedule, so taken where variance is kept
+    alpha, sigma = jnp.sqrt(jax.nn.sigmoid(log_snr)), jnp.sqrt(jax.nn.sigmoid(-log_snr))
+    return process.x0_weight(row, alpha, sigma)
+  return weight
 
 
-# Names of weights of |x0 - x0'|^2. That of a target ('x0', 'eps', 'v', 'flow') makes
-# the loss the plain mean square of that target, whatever the network predicts.
-WEIGHTS = {'min_snr': min_snr} | {
-    kind: (lambda alpha, sigma, kind=kind: process.x0_weight(kind, alpha, sigma))
-    for kind in process.ROWS}
+def min_snr(gamma: float = 5.0):
+  """min(SNR, gamma): arXiv:2303.09556 eq. 8."""
+  return lambda log_snr: jnp.minimum(jnp.exp(log_snr), gamma)
 
 
-def loss(predict, schedule, kind: str, weight, x0, t, eps):
+def soft_min_snr(gamma: float = 5.0):
+  """SNR gamma / (SNR + gamma): min_snr without its corner, arXiv:2401.11605 eq. 4."""
+  return lambda log_snr: gamma * jax.nn.sigmoid(log_snr - jnp.log(gamma))
+
+
+def p2(gamma: float = 1.0, k: float = 1.0):
+  """SNR / (k + SNR)^gamma: arXiv:2204.00227 eq. 8, on top of the error of eps."""
+  return lambda log_snr: jnp.exp(
+      log_snr - gamma * jnp.logaddexp(jnp.log(k), log_snr))
+
+
+def sigmoid(bias: float = 0.0):
+  """sigmoid(bias - log_snr) on the error of eps: arXiv:2303.00848, arXiv:2410.19324.
+
+  Published with `per` log-SNR, see training.loss.
+  """
+  return lambda log_snr: jnp.exp(log_snr) * jax.nn.sigmoid(bias - log_snr)
+
+
+WEIGHTS = {  # options -> (log_snr -> weight); those of targets come from of_target
+    'min_snr': min_snr, 'soft_min_snr': soft_min_snr, 'p2': p2, 'sigmoid': sigmoid}
+
+
+def loss(predict, schedule, row, weight, x0, t, eps):
   """The weighted mean square error of each picture, f32[b].
 
   Args:
-    predict: (x_t [b h w c], t f32[b]) -> prediction of the target `kind`.
+    predict: (x_t [b h w c], t f32[b]) -> prediction of the target `row`.
     schedule: t -> (alpha, sigma).
-    weight: (alpha, sigma) -> weight of the square error of x0, f32[b].
+    row: of process.ROWS.
+    weight: log_snr f32[b] -> weight of the square error of x0, f32[b].
     x0: pictures f32[b h w c] in [-1, 1].
-    t: f32[b] in (0, 1).
+    t: f32[b], above 0.
     eps: standard normal, like x0.
   """
   alpha, sigma = schedule(t)
   pred = predict(process.add_noise(x0, eps, alpha, sigma), t).astype(jnp.float32)
-  error = jnp.square(pred - process.target(kind, x0, eps, alpha, sigma))
-  scale = weight(alpha, sigma) / process.x0_weight(kind, alpha, sigma)
-  return scale * error.mean(tuple(range(1, x0.ndim)))
+  error = jnp.square(pred - process.target(row, x0, eps, alpha, sigma))
+  log_snr = 2 * (jnp.log(alpha) - jnp.log(sigma))
+  ratio = weight(log_snr) / process.x0_weight(row, alpha, sigma)
+  return ratio * error.mean(tuple(range(1, x0.ndim)))

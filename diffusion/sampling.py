@@ -10,15 +10,15 @@ def time_grid(steps: int, last: float = 1.0):
   return jnp.linspace(last, 0.0, steps + 1, dtype=jnp.float32)
 
 
-def denoiser(predict, schedule, kind: str):
+def denoiser(predict, schedule, row):
   """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
 
   Args:
-    predict: (x [b h w c], t f32[b], *context) -> the target `kind`.
+    predict: (x [b h w c], t f32[b], *context) -> the target of `row`.
   """
   def denoise(x, t, *context):
     pred = predict(x, jnp.full(x.shape[:1], t), *context).astype(jnp.float32)
-    return process.to_x0(kind, pred, x, *schedule(t))
+    return process.to_x0(row, pred, x, *schedule(t))
   return denoise
 
 
@@ -29,21 +29,38 @@ def initial_noise(keys, shape):
   return jax.vmap(one)(keys)
 
 
-def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False):
+def prior(schedule, t, keys, shape):
+  """x_t f32[b h w c] with hardly any picture in it, to start from at time t (f32[]).
+
+  sqrt(alpha^2 + sigma^2) times noise: what x_t is if pictures are standard normal.
+  """
+  return jnp.hypot(*schedule(t)) * initial_noise(keys, shape)
+
+
+def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False,
+           memory=None):
   """Integrates x_T [b h w c] along decreasing times f32[n + 1].
 
   Args:
     keys: one key a picture, [b].
     film: also return every x on the way.
+    memory: where guidance remembers (diffusion.guidance.Guided), its first memory;
+      `denoise` then takes and returns it. The first evaluation of a step moves it on.
 
   Returns:
     x at the last time, [b h w c]; with `film`, (x, all [n b h w c]).
   """
   def body(carry, item):
-    i, t, s = item
+    (x, state, memory), (i, t, s) = carry, item
+    memories = []
+    def remembering(x, t):
+      x0, new = denoise(x, t, memory)
+      memories.append(new)
+      return x0
     fresh = jax.vmap(lambda key: jax.random.fold_in(key, i))(keys)
-    x, state = solver.step(denoise, *carry, t, s, fresh)
-    return (x, state), (x if film else None)
+    x, state = solver.step(denoise if memory is None else remembering, x, state, t, s,
+                           fresh)
+    return (x, state, memories[0] if memories else memory), (x if film else None)
   steps = jnp.arange(1, len(times)), times[:-1], times[1:]
-  (x, _), way = jax.lax.scan(body, (x_T, solver.init(x_T)), steps)
+  (x, _, _), way = jax.lax.scan(body, (x_T, solver.init(x_T), memory), steps)
   return (x, way) if film else x

@@ -1,43 +1,56 @@
 """Flax Linen models, built by name from a config."""
 import jax.numpy as jnp
 
-from models import text, text_to_image, unet
+from models import condition as contexts
+from models import dit, edm2, mmdit, text_to_image, unet, uvit
 
-BACKBONES = {'unet': unet.UNet}
+BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
+             'unet': unet.UNet, 'uvit': uvit.UViT}
+CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
+              'none': contexts.Nothing}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def build(model, encoder, *, vocab: int, length: int, size: int):
-  """The module of a config's `model` and `text`.
+def build(model, condition, *, vocab: int, length: int, size: int):
+  """The module of a config's `model` and `condition`.
 
   Args:
     model: mapping with `name`, `dtype` and the fields of that backbone.
-    encoder: mapping of fields of TextEncoder.
+    condition: mapping with `name` and the fields of what encodes the condition.
     vocab, length: of the tokens.
-    size: pixels, height and width.
+    size: of what the backbone sees, height and width.
 
   Raises:
-    ValueError: an unknown name, dtype or field, with what is accepted.
+    ValueError: an unknown name, dtype or field, or one that makes no sense, with what
+      is accepted.
   """
   fields = dict(model)
-  name, dtype = fields.pop('name'), fields.pop('dtype')
-  if name not in BACKBONES:
-    raise ValueError(f'config.model.name is {name!r}, not one of {sorted(BACKBONES)}.')
+  dtype = fields.pop('dtype', 'float32')
   if dtype not in DTYPES:
     raise ValueError(f'config.model.dtype is {dtype!r}, not one of {sorted(DTYPES)}.')
-  known = BACKBONES[name].__dataclass_fields__.keys() - {'parent', 'name', 'dtype'}
+  ours = {'dtype': DTYPES[dtype]}
+  backbone = make(BACKBONES, fields, 'config.model', **ours)
+  backbone.check(size)
+  if condition.get('name') == 'text':
+    ours |= {'vocab': vocab, 'length': length}
+  encoder = make(CONDITIONS, condition, 'config.condition', **ours)
+  encoder.check()
+  if isinstance(encoder, contexts.Class) and length < 2:
+    raise ValueError(f'config.tokenizer.length is {length}; a class takes 2.')
+  if isinstance(encoder, contexts.Nothing) and (
+      isinstance(backbone, mmdit.MMDiT) or getattr(backbone, 'cross', False)):
+    raise ValueError("config.condition.name is 'none', but this config.model attends "
+                     'to a text or a class.')
+  return text_to_image.TextToImage(encoder, backbone)
+
+
+def make(table, given, key: str, **ours):
+  """table[given['name']] of the other fields given; the user may not give `ours`."""
+  fields = dict(given)
+  name = fields.pop('name', None)
+  if name not in table:
+    raise ValueError(f'{key}.name is {name!r}, not one of {sorted(table)}.')
+  known = table[name].__dataclass_fields__.keys() - {'parent', 'name', *ours}
   if extra := fields.keys() - known:
-    raise ValueError(
-        f'config.model has {sorted(extra)}; {name!r} takes only {sorted(known)}.')
-  if encoder['width'] % encoder['heads']:
-    raise ValueError(f'config.text.heads is {encoder["heads"]}, which does not divide '
-                     f'config.text.width, {encoder["width"]}.')
-  for mult in fields['mults']:
-    for key in ('groups', 'head_width'):
-      if fields['width'] * mult % fields[key]:
-        raise ValueError(f'config.model.{key} is {fields[key]}, which does not divide '
-                         f'{fields["width"] * mult}, the width of a level.')
-  fields['positions'] = size // fields['patch'] if fields['positions'] else 0
-  return text_to_image.TextToImage(
-      text.TextEncoder(vocab, length, dtype=DTYPES[dtype], **encoder),
-      BACKBONES[name](dtype=DTYPES[dtype], **fields))
+    raise ValueError(f'{key} has {sorted(extra)}; {name!r} takes only {sorted(known)}.')
+  return table[name](**fields, **ours)

@@ -1,24 +1,102 @@
 """Attention, through one function."""
+import functools
 from typing import Any
+import warnings
 
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import splash
+
+ROWS = 256  # queries that a CPU works on at once: their logits stay in its cache
+
 
 def attend(q, k, v, mask=None):
-  """Softmax attention with a float32 softmax.
+  """Softmax attention, with a float32 softmax, in the way that suits the device.
 
   Args:
     q: [b n heads d]. k, v: [b m heads d].
-    mask: bool[b m], True where a key is to be seen; None sees all.
+    mask: bool[b m], True where a key is to be seen, which are the first ones: padding
+      stands at the end. None sees all.
 
   Returns:
     [b n heads d].
   """
+  platform = jax.default_backend()
+  if platform == 'gpu' and flash_works(q.shape, k.shape, q.dtype, mask is not None):
+    return flash(q, k, v, mask)
+  if platform == 'tpu' and (split := splash.spread(q)):
+    return split(q, k, v, mask)
+  if platform == 'cpu' and q.shape[1] > ROWS and q.shape[1] % ROWS == 0:
+    return in_blocks(q, k, v, mask)
+  return plain(q, k, v, mask)
+
+
+def plain(q, k, v, mask=None):
   if mask is not None:
     mask = mask[:, None, None, :]
   return jax.nn.dot_product_attention(q, k, v, mask=mask)
+
+
+def in_blocks(q, k, v, mask=None):
+  """The same, ROWS queries after ROWS queries."""
+  b, n, heads, d = q.shape
+  rows = q.reshape(b, n // ROWS, ROWS, heads, d).swapaxes(0, 1)
+  out = jax.lax.map(lambda part: plain(part, k, v, mask), rows)  # [n/ROWS b ROWS ...]
+  return out.swapaxes(0, 1).reshape(b, n, heads, d)
+
+
+def flash(q, k, v, mask=None):
+  """cuDNN's, which never holds the logits; it takes lengths in place of a mask."""
+  lengths = {}
+  if mask is not None:
+    lengths = dict(key_value_seq_lengths=mask.sum(-1, dtype=jnp.int32),
+                   query_seq_lengths=jnp.full(q.shape[0], q.shape[1], jnp.int32))
+  return jax.nn.dot_product_attention(q, k, v, implementation='cudnn', **lengths)
+
+
+@functools.cache
+def flash_works(q_shape, k_shape, dtype, masked: bool) -> bool:
+  """Whether cuDNN takes these shapes, forwards and backwards: it is asked once each."""
+  if dtype not in (jnp.bfloat16, jnp.float16):
+    return False
+  shape = jax.ShapeDtypeStruct
+  q, k = (shape((1, *s[1:]), dtype) for s in (q_shape, k_shape))
+  mask = shape((1, k_shape[1]), bool) if masked else None
+  def total(q, k, v, mask):
+    return flash(q, k, v, mask).astype(jnp.float32).sum()
+  try:
+    jax.jit(jax.grad(total, (0, 1, 2))).lower(q, k, k, mask).compile()
+    return True
+  except Exception as e:  # whatever cuDNN, XLA or a missing library raise
+    reason = ' '.join(str(e).split())[:160]
+    warnings.warn(f'attention of {q_shape} over {k_shape} goes without cuDNN: {reason}',
+                  stacklevel=2)
+    return False
+
+
+def project(x, context, heads: int, *, qk_norm: bool, bias: bool, dtype, prefix=''):
+  """Queries of x [b n d], keys and values of context [b m e], each [b . heads d/heads].
+
+  Their layers are made in the module that calls this.
+  """
+  width = x.shape[-1]
+  def dense(name, y):
+    return nn.DenseGeneral((heads, width // heads), use_bias=bias, dtype=dtype,
+                           name=prefix + name)(y)
+  q, k, v = dense('q', x), dense('k', context), dense('v', context)
+  if qk_norm:  # arXiv:2302.05442
+    q, k = (nn.RMSNorm(dtype=jnp.float32, name=prefix + name)(y).astype(dtype)
+            for name, y in (('q_norm', q), ('k_norm', k)))
+  return q, k, v
+
+
+def merge(y, *, zero: bool, dtype, name: str):
+  """Heads [b n heads d] to tokens [b n heads*d], through a layer of the caller's."""
+  first = nn.initializers.zeros if zero else nn.linear.default_kernel_init
+  return nn.DenseGeneral(y.shape[-2] * y.shape[-1], axis=(-2, -1), dtype=dtype,
+                         kernel_init=first, name=name)(y)
 
 
 class Attention(nn.Module):
@@ -26,26 +104,23 @@ class Attention(nn.Module):
 
   Attributes:
     heads: number of heads; it divides the width.
-    qk_norm: normalise queries and keys (arXiv:2302.05442), which keeps bfloat16 stable.
+    qk_norm: normalise queries and keys, which keeps bfloat16 stable.
+    bias: add one to queries, keys and values.
     zero: start the output at zero, so that a residual starts as the identity.
   """
   heads: int
   qk_norm: bool = False
+  bias: bool = False
   zero: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, context=None, mask=None):
-    """x: [b n d]. context: [b m e], None for x. mask: bool[b m]. Returns [b n d]."""
-    width = x.shape[-1]
-    context = x if context is None else context
-    def project(name, y):
-      return nn.DenseGeneral((self.heads, width // self.heads), use_bias=False,
-                             dtype=self.dtype, name=name)(y)
-    q, k, v = project('q', x), project('k', context), project('v', context)
-    if self.qk_norm:
-      q, k = (nn.RMSNorm(dtype=jnp.float32, name=name)(y).astype(self.dtype)
-              for name, y in (('q_norm', q), ('k_norm', k)))
-    last = nn.initializers.zeros if self.zero else nn.linear.default_kernel_init
-    return nn.DenseGeneral(width, axis=(-2, -1), dtype=self.dtype, kernel_init=last,
-                           name='out')(attend(q, k, v, mask))
+  def __call__(self, x, context=None, mask=None, turn=lambda y: y):
+    """x: [b n d]. context: [b m e], None for x. mask: bool[b m]. Returns [b n d].
+
+    turn: of queries and of keys by their places, as layers.rotary gives it.
+    """
+    q, k, v = project(x, x if context is None else context, self.heads,
+                      qk_norm=self.qk_norm, bias=self.bias, dtype=self.dtype)
+    y = attend(turn(q), turn(k), v, mask)
+    return merge(y, zero=self.zero, dtype=self.dtype, name='out')

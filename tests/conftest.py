@@ -27,9 +27,9 @@ def tiny(folder):
   c = base.get_config()
   c.data.update(dict(dir=folder, size=16, pictures=256))
   c.tokenizer.update(dict(vocab=300, length=16))
-  c.model.update(dict(width=8, mults=(1,), blocks=1, attention=(True,), head_width=8,
+  c.model.update(dict(width=8, mults=(1,), blocks=1, attention=(1,), head_width=8,
                       groups=4, patch=4, positions=True))
-  c.text.update(dict(width=16, depth=1, heads=2))
+  c.condition.update(dict(width=16, depth=1, heads=2))
   c.train.update(dict(steps=8, batch=8, log_every=2, checkpoint_every=4))
   c.optim.update(dict(warmup=2, lr=5e-3))
   c.sample.update(dict(steps=3, batch=8, num=2))

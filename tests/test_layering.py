@@ -8,6 +8,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 ROOMS = {  # folder -> the other rooms that it may import
     'configs': set(), 'data': set(), 'diffusion': set(), 'models': set(),
     'training': {'diffusion', 'models'}, 'evaluation': {'models'},
+    'interop': {'models'},
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob('*.py'))]
 

@@ -1,7 +1,8 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `state` (all of TrainState but the average), `ema`, `data`
-(the loader's position) and `sums` (a checksum a leaf).
+checkpoints/<step>/ holds `ema` (the averages, each with what is frozen: all that is
+drawn from), `state` (the rest of TrainState), `data` (the loader's position) and `sums`
+(a checksum a leaf); averages/<step>/, kept for averages made afterwards, `ema` alone.
 """
 import fcntl
 import json
@@ -11,6 +12,8 @@ import zlib
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+
+from training import state as states
 
 UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
@@ -56,38 +59,39 @@ def crc(place) -> int:
   return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
+def apart(state):
+  """(the rest of a TrainState, all parameters of each average)."""
+  return (state.replace(ema=None, frozen=None),
+          tuple(states.whole(average, state.frozen) for average in state.ema))
+
+
 class Checkpoints:
   """The checkpoints of a workdir, to write and to read.
 
   A step that cannot be read whole is passed over for the one before it, and said.
   """
 
-  def __init__(self, workdir: str, keep: int | None = None, say=print):
+  def __init__(self, workdir: str, folder: str = 'checkpoints', *, read_only=False,
+               keep: int | None = None, say=print):
+    """folder: in the workdir. keep: the newest so many; None keeps all."""
     self.say = say
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=keep is not None, read_only=keep is None)
+        max_to_keep=keep, create=not read_only, read_only=read_only)
     self.manager = ocp.CheckpointManager(
-        os.path.join(os.path.abspath(workdir), 'checkpoints'), options=options)
+        os.path.join(os.path.abspath(workdir), folder), options=options)
 
   def steps(self) -> list[int]:
     """Steps that there are, newest first."""
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
   def save(self, step: int, state, iterator):
-    """Starts to write a TrainState and the place of an iterator (`get_state`).
+    """Starts to write a TrainState and the place of an iterator (`get_state`)."""
+    rest, ema = apart(state)
+    self._write(step, {'state': rest, 'ema': ema}, iterator.get_state())
 
-    A checkpoint of that step that is there already could not be read: it gives way.
-    """
-    if step in self.steps():
-      self.manager.delete(step)
-    rest = state.replace(ema=None)
-    place = iterator.get_state()
-    sums = {'state': sums_of(rest), 'ema': sums_of(state.ema), 'data': crc(place)}
-    saved = self.manager.save(step, force=True, args=ocp.args.Composite(
-        state=ocp.args.StandardSave(rest), ema=ocp.args.StandardSave(state.ema),
-        data=ocp.args.JsonSave(place), sums=ocp.args.JsonSave(sums)))
-    if not saved:
-      raise RuntimeError(f'Orbax did not save step {step}.')
+  def save_ema(self, step: int, state):
+    """Starts to write the averages of a TrainState alone."""
+    self._write(step, {'ema': apart(state)[1]})
 
   def restore(self, state, iterator):
     """The newest whole TrainState, with `iterator` set to its place; None if none is.
@@ -98,20 +102,39 @@ class Checkpoints:
     Raises:
       ValueError: `iterator` does not go on from that place (`set_state`).
     """
-    rest = state.replace(ema=None)
-    found = self._newest({'state': rest, 'ema': state.ema})
+    rest, ema = apart(state)
+    found = self._newest({'state': rest, 'ema': ema}, self.steps())
     if found is None:
       return None
     iterator.set_state(found['data'])
-    return found['state'].replace(ema=found['ema'])
+    frozen = jax.tree.map(lambda p: p is None, state.params,
+                          is_leaf=lambda p: p is None)
+    apiece = [states.split(average, frozen) for average in found['ema']]
+    return found['state'].replace(ema=tuple(ema for ema, _ in apiece),
+                                  frozen=apiece[0][1])
 
-  def restore_ema(self, params):
-    """(step, the newest whole average) for shapes with shardings; None if none is."""
-    found = self._newest({'ema': params})
+  def restore_ema(self, ema, steps=None):
+    """(step, the newest whole averages) for shapes with shardings; None if none is.
+
+    Args:
+      ema: tuple of trees of ShapeDtypeStructs.
+      steps: to look at; None for all.
+    """
+    found = self._newest({'ema': ema}, self.steps() if steps is None else steps)
     return found and (found['step'], found['ema'])
 
-  def _newest(self, items: dict):
-    for step in self.steps():
+  def _write(self, step: int, trees: dict, place=None):
+    """One of that step that is there already could not be read: it gives way."""
+    if step in self.steps():
+      self.manager.delete(step)
+    sums = {k: sums_of(v) for k, v in trees.items()} | {'data': crc(place)}
+    if not self.manager.save(step, force=True, args=ocp.args.Composite(
+        data=ocp.args.JsonSave(place), sums=ocp.args.JsonSave(sums),
+        **{k: ocp.args.StandardSave(v) for k, v in trees.items()})):
+      raise RuntimeError(f'Orbax did not save step {step}.')
+
+  def _newest(self, items: dict, steps):
+    for step in steps:
       try:
         args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
         got = self.manager.restore(step, args=ocp.args.Composite(

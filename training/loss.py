@@ -1,17 +1,69 @@
 """The loss of a batch: what is drawn at random, and what follows from it."""
+import functools
+
 import jax
 import jax.numpy as jnp
 
-from diffusion import objective, process, schedule, times
+from diffusion import objective, process, schedule as schedules, times
+from training import specs
 
-BINS = 4  # equal parts of [0, 1] by which the loss is logged
+SCHEDULES = {name: functools.partial(schedules.make, name)
+             for name in schedules.SCHEDULES}
+TARGETS = {name: functools.partial(lambda row: row, row)
+           for name, row in process.ROWS.items()} | {'edm': process.edm}
+WEIGHTS = objective.WEIGHTS | {name: functools.partial(objective.of_target, row)
+                               for name, row in process.ROWS.items()}
+PARTS = 4  # of [0, 1], by which the loss is logged
 
 
-def choose(table, name, key):
-  """table[name]; otherwise a ValueError that names the key and the choices."""
-  if name not in table:
-    raise ValueError(f'config.{key} is {name!r}, not one of {sorted(table)}.')
-  return table[name]
+def process_of(c):
+  """What a config's `diffusion` says of the process.
+
+  Returns:
+    (schedule, row of the target, network -> network as the process calls it).
+  """
+  schedule = specs.make(SCHEDULES, c.schedule, 'diffusion.schedule')
+  row = specs.make(TARGETS, c.target, 'diffusion.target')
+  if c.target == 'eps' and specs.option(c.schedule, 'zero_snr'):
+    raise ValueError(
+        "config.diffusion.target is 'eps', but noise says nothing of the picture where "
+        f'{c.schedule!r} starts; x0, v and flow do (arXiv:2305.08891).')
+  def fitted(predict):
+    return process.scaled(predict, schedule, c.input_std) if c.input_std else predict
+  return schedule, row, fitted
+
+
+def density_of(c, schedule, squares):
+  """The quantile function of the times of training."""
+  name, _ = specs.parse(c.times, 'config.diffusion.times')
+  needs = {'log_normal': [schedule], 'adaptive': [squares]}
+  return specs.make(times.DENSITIES, c.times, 'diffusion.times', *needs.get(name, []))
+
+
+def weight_of(c, row):
+  """log_snr -> weight of the square error of x0.
+
+  Bounded by `weight_cap`, unless it is just the mean square of the target.
+  """
+  weight = specs.make(WEIGHTS, c.weight, 'diffusion.weight')
+  if c.weight == c.target:
+    return objective.of_target(row)
+  return lambda log_snr: jnp.minimum(weight(log_snr), c.weight_cap)
+
+
+def measure_of(c, schedule):
+  """What a mean over times is taken over: see times.draw."""
+  measures = {'draw': None, 'time': lambda t: t,
+              'log_snr': functools.partial(schedules.log_snr, schedule)}
+  if c.per not in measures:
+    raise ValueError(f'config.diffusion.per is {c.per!r}, not one of '
+                     f'{sorted(measures)}.')
+  return measures[c.per]
+
+
+def trained_steps(c) -> int:
+  """How many discrete times there are in training; 0: all."""
+  return specs.option(c.schedule, 'steps')
 
 
 def make(model, c, empty):
@@ -22,41 +74,41 @@ def make(model, c, empty):
     empty: int32[l], the tokens of the empty caption.
 
   Returns:
-    draw: (key, shape (b, h, w, c)) -> {'t': f32[b], 'eps': f32[b h w c],
-      'drop': bool[b]}.
-    loss: (params, batch, drawn) -> (mean over pictures, sums and counts by time bin
-      f32[2 BINS]). A batch has 'image' uint8 [b h w c] and 'tokens' int32 [b l].
+    draw: (key, shape (b, h, w, c), squares f32[times.BINS]) -> {'t': f32[b],
+      'importance': f32[b], 'eps': f32[b h w c], 'drop': bool[b], 'dropout': keys [b]}.
+    loss: (params, batch, drawn) -> (mean over pictures, their own losses and times
+      {'each': f32[b], 't': f32[b]}). A batch has 'image' uint8 [b h w c] and 'tokens'
+      int32 [b l].
   """
-  noise = choose(schedule.SCHEDULES, c.schedule, 'diffusion.schedule')
-  kind = c.target
-  choose(process.ROWS, kind, 'diffusion.target')
-  weight = choose(objective.WEIGHTS, c.weight, 'diffusion.weight')
-  quantile = choose(times.DENSITIES, c.times, 'diffusion.times')
-  density = quantile if c.times == 'uniform' else (
-      lambda u: quantile(u, c.mean, c.std))
+  schedule, row, fitted = process_of(c)
+  weight, measure = weight_of(c, row), measure_of(c, schedule)
+  density_of(c, schedule, jnp.ones(times.BINS))  # raises what there is to raise
 
-  def capped(alpha, sigma):
-    """The weight; bounded unless it is just the mean square of the target."""
-    w = weight(alpha, sigma)
-    return w if c.weight == kind else jnp.minimum(w, c.weight_cap)
-
-  def draw(key, shape):
-    at, mix, noise_key, drop = jax.random.split(key, 4)
-    t = times.draw(density, at, shape[0], c.stratified)
-    return {'t': jax.random.permutation(mix, t),  # every part of a batch sees all times
+  def draw(key, shape, squares):
+    at, mix, noise_key, drop, dropout = jax.random.split(key, 5)
+    t, importance = times.draw(
+        density_of(c, schedule, squares), at, shape[0], stratified=c.stratified,
+        steps=trained_steps(c), measure=measure)
+    order = jax.random.permutation(mix, shape[0])  # each part of a batch sees all times
+    return {'t': t[order], 'importance': importance[order],
             'eps': jax.random.normal(noise_key, shape),
-            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1])}
+            'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1]),
+            'dropout': jax.random.split(dropout, shape[0])}
 
   def loss(params, batch, drawn):
     x0 = batch['image'].astype(jnp.float32) / 127.5 - 1
     tokens = jnp.where(drawn['drop'][:, None], empty, batch['tokens'])
-    context = model.apply({'params': params}, tokens, method='encode')
+    apply = functools.partial(model.apply, {'params': params})
+    context = apply(tokens, method='encode')
     def predict(x, t):
-      return model.apply({'params': params}, x, t, context, method='predict')
-    each = objective.loss(
-        predict, noise, kind, capped, x0, drawn['t'], drawn['eps'])  # [b]
-    inside = jax.nn.one_hot((drawn['t'] * BINS).astype(int), BINS)    # [b BINS]
-    sums = (each[:, None] * inside).sum(0)
-    return each.mean(), jnp.concatenate([sums, inside.sum(0)])
+      return apply(x, t, context, method='predict',
+                   rngs={'dropout': drawn['dropout'][0]})
+    t = drawn['t']
+    each = objective.loss(fitted(predict), schedule, row, weight, x0, t, drawn['eps'])
+    total = each * drawn['importance']
+    if c.learned_weight:  # arXiv:2312.02696 eq. 21; u is thrown away after training
+      u = apply(schedules.log_snr(schedule, t), method='doubt')
+      total = total / jnp.exp(u) + u
+    return total.mean(), {'each': each, 't': t}
 
   return draw, loss

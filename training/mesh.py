@@ -4,6 +4,7 @@ A batch is spread over data and fsdp. Parameters, their average and the optimize
 state are spread over fsdp and, by the rules below, over tensor.
 """
 import math
+import re
 
 import jax
 from jax.experimental import multihost_utils
@@ -13,13 +14,14 @@ import numpy as np
 from training import rules
 
 AXES = ('data', 'fsdp', 'tensor')
-# Regex over parameter names -> the dimension that is split over `tensor`, -1 for none.
+# Regex over parameter names -> the dimension that is split over `tensor`, from the end.
 TENSOR = (
-    (r'.*/(q|k|v)/kernel', 1),                   # [width heads head]: by heads
-    (r'.*attention.*/out/kernel', 0),            # [heads head width]
-    (r'.*/up/kernel', 1), (r'.*/down/kernel', 0),   # MLP: columns, then rows
-    (r'.*', -1),
+    (r'.*/(text_)?(q|k|v)/(kernel|bias)', -2),   # [width heads head]: by heads
+    (r'.*/(self|cross|attention\w*)/\w*out/kernel', -3),       # [heads head width]
+    (r'.*/up/(kernel|bias)', -1), (r'.*/down/kernel', -2),  # MLP: columns, then rows
+    (r'.*', None),
 )
+STACKED = '.*blocks/.*'  # whose first axis is the block: a scan takes one by one
 
 
 def make(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None):
@@ -76,16 +78,18 @@ def shardings(mesh, params):
   The rule's dimension goes to `tensor`, the largest other one to `fsdp`, each only
   where the axis divides it; what is small enough to be a bias stays whole.
   """
-  def place(leaf, dimension):
+  def place(name, leaf, dimension):
     spec = [None] * leaf.ndim
-    if dimension >= 0 and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
+    first = bool(re.fullmatch(STACKED, name))
+    if dimension is not None and leaf.shape[dimension] % mesh.shape['tensor'] == 0:
       spec[dimension] = 'tensor'
-    free = [i for i in range(leaf.ndim)
+    free = [i for i in range(first, leaf.ndim)
             if spec[i] is None and leaf.shape[i] % mesh.shape['fsdp'] == 0]
-    if free and leaf.ndim > 1:
+    if free and leaf.ndim > 1 + first and not name.endswith('bias'):
       spec[max(free, key=lambda i: leaf.shape[i])] = 'fsdp'
     return NamedSharding(mesh, PartitionSpec(*spec))
-  return jax.tree.map(place, params, rules.match(TENSOR, params, 'mesh.TENSOR'))
+  return jax.tree.map(place, rules.names(params), params,
+                      rules.match(TENSOR, params, 'mesh.TENSOR'))
 
 
 def to_devices(batch, mesh):

@@ -2,6 +2,7 @@
 import re
 
 import jax
+import jax.numpy as jnp
 import optax
 from optax import contrib
 
@@ -9,23 +10,36 @@ from training import rules
 
 
 def learning_rate(lr: float, steps: int, warmup: int, decay: str, decay_from: float):
-  """Step -> rate: a linear warm-up, a flat part, and a decay to zero at `steps`.
+  """Step -> rate: a linear warm-up, a flat part, and a decay.
 
   Args:
-    decay: 'cosine', 'linear' or 'constant' (none).
+    decay: 'cosine' or 'linear', to zero at `steps`; 'rsqrt', with the root of the step
+      (arXiv:2312.02696 eq. 67); 'constant', none.
     decay_from: share of `steps` after which the decay starts.
   """
-  if decay not in ('cosine', 'linear', 'constant'):
-    raise ValueError(f'config.optim.decay is {decay!r}, not one of '
-                     "['constant', 'cosine', 'linear'].")
   start = max(warmup, int(decay_from * steps))
   rest = max(1, steps - start)
-  tail = {'cosine': lambda: optax.cosine_decay_schedule(lr, rest),
-          'linear': lambda: optax.linear_schedule(lr, 0.0, rest),
-          'constant': lambda: optax.constant_schedule(lr)}[decay]()
+  tails = {'cosine': lambda: optax.cosine_decay_schedule(lr, rest),
+           'linear': lambda: optax.linear_schedule(lr, 0.0, rest),
+           'rsqrt': lambda: lambda i: lr / jnp.sqrt(1 + i / max(1, start)),
+           'constant': lambda: optax.constant_schedule(lr)}
+  if decay not in tails:
+    raise ValueError(f'config.optim.decay is {decay!r}, not one of {sorted(tails)}.')
   ramp = optax.linear_schedule(lr / max(1, warmup), lr, max(1, warmup - 1))
-  return optax.join_schedules([ramp, optax.constant_schedule(lr), tail],
+  return optax.join_schedules([ramp, optax.constant_schedule(lr), tails[decay]()],
                               [warmup, start])
+
+
+def axes_of(name: str, p):
+  """(first, split, end): a kernel's axes first to split are inputs, the rest outputs.
+
+  None for what is no kernel. Of stacked blocks each is a matrix of its own.
+  """
+  first = int('blocks/' in name)
+  if p.ndim < 2 + first or not name.endswith('kernel'):
+    return None
+  heads_out = re.fullmatch('.*/(text_)?(q|k|v)/kernel', name)  # [inputs, heads, ...]
+  return first, (first + 1 if heads_out else p.ndim - 1), p.ndim
 
 
 def matrix_of(name: str, p):
@@ -34,11 +48,12 @@ def matrix_of(name: str, p):
   Adam takes what is no kernel, and the kernels that see only the condition: they are
   the widest, and Newton-Schulz on them would cost as much as on all the others.
   """
-  if p.ndim < 2 or not name.endswith('kernel') or re.search('modulation|time_', name):
+  axes = axes_of(name, p)
+  if axes is None or re.search('/modulation/|/time/|/pooled/', name):
     return None
-  heads_out = re.fullmatch('.*/(q|k|v)/kernel', name)  # [inputs, heads, head width]
-  split = 1 if heads_out else p.ndim - 1
-  return contrib.MuonDimensionNumbers(tuple(range(split)), tuple(range(split, p.ndim)))
+  first, split, end = axes
+  return contrib.MuonDimensionNumbers(
+      tuple(range(first, split)), tuple(range(split, end)))
 
 
 def muon(b1: float, b2: float):
@@ -54,7 +69,21 @@ def muon(b1: float, b2: float):
       muon_weight_dimension_numbers=dimensions)
 
 
-DIRECTIONS = {'adamw': optax.scale_by_adam, 'muon': muon}
+def adafactor(b1: float, b2: float):
+  """Adafactor (arXiv:1804.04235 alg. 4), its steps not scaled by the parameters.
+
+  The second moment of a large matrix is its rows' and columns'. Its decay follows the
+  step, so b2 has no part in it; b1 = 0 keeps no first moment.
+  """
+  del b2
+  momentum = [optax.ema(b1, debias=False)] if b1 else []
+  return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0),
+                     *momentum)
+
+
+DIRECTIONS = {'adafactor': adafactor, 'adamw': optax.scale_by_adam,
+              'lion': optax.scale_by_lion, 'muon': muon}
+TABLES = ('weight_decay', 'lr_scale', 'unit')  # keys whose value is (regex, value) rows
 
 
 def decayed(table):
@@ -65,9 +94,44 @@ def decayed(table):
   return optax.stateless(add)
 
 
+def scaled(table):
+  """Multiplies each update by the factor that a table of (regex, factor) gives."""
+  def scale(updates, params):
+    factors = rules.match(table, updates, 'config.optim.lr_scale')
+    return jax.tree.map(jnp.multiply, updates, factors)
+  return optax.stateless(scale)
+
+
+def on_spheres(table):
+  """Keeps the kernels that a table of (regex, bool) names at a root mean square of 1
+  over the inputs of each output, after every step (arXiv:2312.02696 eq. 66)."""
+  def project(updates, params):
+    chosen = rules.match(table, params, 'config.optim.unit')
+    def one(name, u, p, unit):
+      axes = axes_of(name, p)
+      if not unit or axes is None:
+        return u
+      new, inputs = p + u, tuple(range(*axes[:2]))
+      rms = jnp.sqrt(jnp.square(new).mean(inputs, keepdims=True))
+      return new / (rms + 1e-12) - p
+    return jax.tree.map(one, rules.names(params), updates, params, chosen)
+  return optax.stateless(project)
+
+
+def frozen(c, params):
+  """A tree of bool: the parameters that config.optim.lr_scale freezes."""
+  return jax.tree.map(
+      lambda factor: factor == 0,
+      rules.match(c.lr_scale, params, 'config.optim.lr_scale'))
+
+
 def check(c, params):
   """Raises ValueError for a parameter that the config's `optim` has no rule for."""
-  rules.match(c.weight_decay, params, 'config.optim.weight_decay')
+  for key in TABLES:
+    rules.match(c[key], params, f'config.optim.{key}')
+  if all(jax.tree.leaves(frozen(c, params))):
+    raise ValueError('config.optim.lr_scale is 0 for every parameter: nothing is left '
+                     'to train.')
 
 
 def make(c, steps: int):
@@ -82,4 +146,5 @@ def make(c, steps: int):
   rate = learning_rate(c.lr, steps, c.warmup, c.decay, c.decay_from)
   return optax.chain(
       optax.clip_by_global_norm(c.clip), DIRECTIONS[c.name](c.b1, c.b2),
-      decayed(c.weight_decay), optax.scale_by_learning_rate(rate)), rate
+      decayed(c.weight_decay), scaled(c.lr_scale), optax.scale_by_learning_rate(rate),
+      on_spheres(c.unit)), rate

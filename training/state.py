@@ -5,6 +5,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
+from diffusion import times
 from training import mesh as meshes
 
 
@@ -12,31 +13,59 @@ from training import mesh as meshes
 class TrainState:
   """Attributes:
     step: int32[], updates tried so far, skipped ones included.
-    params: trained parameters, float32.
-    ema: their exponential average, which samples are drawn from.
+    params: trained parameters, float32; None where they are frozen.
+    ema: their averages, a tuple of trees like `params`; samples are drawn from the
+      first.
     opt_state: of the optimizer.
+    squares: f32[times.BINS], running mean square loss by time.
     skipped: int32[2], steps skipped in all and in a row.
+    frozen: parameters that stay as they are, None where they are trained; None if all
+      are trained.
   """
   step: Any
   params: Any
   ema: Any
   opt_state: Any
+  squares: Any
   skipped: Any
+  frozen: Any = None
 
 
-def create(init, optimizer, mesh, key):
+def split(params, frozen):
+  """Parameters in two, by a tree of bool: (trained, frozen), see TrainState."""
+  if not any(jax.tree.leaves(frozen)):
+    return params, None
+  def pick(which):
+    return jax.tree.map(lambda p, f: p if f == which else None, params, frozen)
+  return pick(False), pick(True)
+
+
+def whole(trained, frozen):
+  """The way back: all parameters, or the average of some and the rest."""
+  if frozen is None:
+    return trained
+  return jax.tree.map(lambda a, b: b if a is None else a, trained, frozen,
+                      is_leaf=lambda x: x is None)
+
+
+def create(init, optimizer, mesh, key, averages: int = 1, frozen=None):
   """A fresh state, each leaf made where it is to lie, and its shardings.
 
   Args:
     init: key -> parameters.
+    averages: how many are kept.
+    frozen: parameters -> tree of bool, those that are not trained; None trains all.
 
   Returns:
     (TrainState, TrainState of shardings).
   """
   def fresh(key):
-    params = init(key)
-    return TrainState(jnp.int32(0), params, jax.tree.map(jnp.copy, params),
-                      optimizer.init(params), jnp.zeros(2, jnp.int32))
+    params, kept = init(key), None
+    if frozen:
+      params, kept = split(params, frozen(params))
+    copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
+    return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
+                      jnp.ones(times.BINS), jnp.zeros(2, jnp.int32), kept)
   shardings = state_shardings(jax.eval_shape(fresh, key), mesh)
   return jax.jit(fresh, out_shardings=shardings)(key), shardings
 
@@ -47,13 +76,15 @@ def state_shardings(shapes, mesh):
   by_path = {tuple(map(str, path)): (leaf.shape, sharding) for (path, leaf), sharding in
              zip(jax.tree_util.tree_leaves_with_path(shapes.params),
                  jax.tree.leaves(placed))}
-  whole = meshes.replicated(mesh)
+  everywhere = meshes.replicated(mesh)
   def find(path, leaf):
     path = tuple(map(str, path))
     for i in range(len(path)):  # the name of a parameter ends the name of its moments
       shape, sharding = by_path.get(path[i:], (None, None))
       if shape == leaf.shape:
         return sharding
-    return whole
-  return TrainState(whole, placed, placed,
-                    jax.tree.map_with_path(find, shapes.opt_state), whole)
+    return everywhere
+  kept = shapes.frozen and meshes.shardings(mesh, shapes.frozen)
+  return TrainState(everywhere, placed, (placed,) * len(shapes.ema),
+                    jax.tree.map_with_path(find, shapes.opt_state), everywhere,
+                    everywhere, kept)

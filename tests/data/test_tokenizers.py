@@ -38,6 +38,18 @@ def test_the_empty_caption_is_the_start_alone(bpe):
   assert row.tolist() == [tokenizers.START, 0, 0, 0] and cut == 0
 
 
+def test_classes_are_single_tokens_and_nothing_else_is():
+  names = tokenizers.classes(['green ring', 'a cat', 'green ring'], 2)
+  names = tokenizers.Tokenizer.from_str(names.to_str())
+  rows = [tokenizers.encode(names, name, 2)[0].tolist() for name in
+          ('a cat', 'green ring', '')]
+  assert rows == [[1, 2], [1, 3], [1, 0]]
+  with pytest.raises(ValueError, match="'ring' is not one of the classes"):
+    tokenizers.encode(names, 'ring', 2)
+  with pytest.raises(ValueError, match='2 different captions.*condition.classes is 1'):
+    tokenizers.classes(['a', 'b'], 1)
+
+
 def test_saved_and_loaded_it_is_the_same(bpe, tmp_path):
   path = tmp_path / 'tokenizer.json'
   path.write_text(bpe.to_str(), encoding='utf-8')

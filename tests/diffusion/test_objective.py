@@ -9,34 +9,58 @@ from diffusion import objective, process, schedule
 X0 = jax.random.uniform(jax.random.key(0), (8, 4, 4, 3), minval=-1)
 EPS = jax.random.normal(jax.random.key(1), X0.shape)
 T = jnp.linspace(0.1, 0.9, 8)
-ALPHA, SIGMA = schedule.cosine(T)
+LOG_SNR = jnp.linspace(-20, 20, 41)
+SNR = np.exp(np.float64(LOG_SNR))
+WEIGHTS = {  # each with its closed form in terms of SNR
+    'min_snr': (objective.min_snr(3.0), np.minimum(SNR, 3)),
+    'soft_min_snr': (objective.soft_min_snr(3.0), 3 * SNR / (SNR + 3)),
+    'p2': (objective.p2(0.5, 2.0), SNR / (2 + SNR) ** 0.5),
+    'sigmoid': (objective.sigmoid(1.5), SNR / (1 + SNR * np.exp(-1.5))),
+    'x0': (objective.of_target(process.ROWS['x0']), np.ones(41)),
+    'eps': (objective.of_target(process.ROWS['eps']), SNR),
+    'v': (objective.of_target(process.ROWS['v']), SNR + 1),
+    'flow': (objective.of_target(process.ROWS['flow']), (1 + SNR**0.5) ** 2),
+    'edm': (objective.of_target(process.ROWS['edm']), SNR + 4),
+}
 
 
-def loss(kind, weight, error):
+def loss(kind, weight, error, noise=schedule.cosine):
   """Of a network whose x0 is wrong by `error` everywhere."""
+  row = process.ROWS[kind]
   def predict(x_t, t):
-    del t
-    x0 = X0 + error
-    return process.target(kind, x0, process.to_eps(x0, x_t, ALPHA, SIGMA), ALPHA, SIGMA)
-  return objective.loss(
-      predict, schedule.cosine, kind, objective.WEIGHTS[weight], X0, T, EPS)
+    return process.convert(process.ROWS['x0'], row, X0 + error, x_t, *noise(t))
+  return objective.loss(predict, noise, row, weight, X0, T, EPS)
 
 
 @pytest.mark.parametrize('kind', list(process.ROWS))
 def test_a_perfect_network_has_no_loss(kind):
-  np.testing.assert_allclose(loss(kind, kind, 0.0), 0, atol=1e-9)
+  weight = objective.of_target(process.ROWS[kind])
+  np.testing.assert_allclose(loss(kind, weight, 0.0), 0, atol=1e-9)
 
 
-@pytest.mark.parametrize('weight', list(objective.WEIGHTS))
+@pytest.mark.parametrize('noise', ['cosine', 'flow', 'edm'])
 @pytest.mark.parametrize('kind', list(process.ROWS))
-def test_the_same_error_costs_the_same_in_any_target(kind, weight):
-  expected = 0.04 * objective.WEIGHTS[weight](ALPHA, SIGMA)
-  np.testing.assert_allclose(loss(kind, weight, 0.2), expected, rtol=2e-3)
+def test_the_same_error_costs_the_same_in_any_target(kind, noise):
+  noise = schedule.SCHEDULES[noise]
+  for weight, _ in WEIGHTS.values():
+    expected = 0.04 * weight(schedule.log_snr(noise, T))
+    np.testing.assert_allclose(loss(kind, weight, 0.2, noise), expected, rtol=3e-3)
 
 
-def test_min_snr_is_capped():
-  """arXiv:2303.09556: for noise prediction the weight is min(SNR, 5) / SNR."""
-  snr = np.square(ALPHA / SIGMA)
-  noise_space = (objective.WEIGHTS['min_snr'](ALPHA, SIGMA)
-                 / process.x0_weight('eps', ALPHA, SIGMA))
-  np.testing.assert_allclose(noise_space, np.minimum(snr, 5) / snr, rtol=1e-5)
+@pytest.mark.parametrize('kind', list(process.ROWS))
+def test_the_weight_of_a_target_is_its_mean_square(kind):
+  row, noise = process.ROWS[kind], schedule.flow
+  predict = lambda x_t, t: jnp.zeros_like(x_t)
+  got = objective.loss(predict, noise, row, objective.of_target(row), X0, T, EPS)
+  plain = jnp.square(process.target(row, X0, EPS, *noise(T))).mean((1, 2, 3))
+  np.testing.assert_allclose(got, plain, rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', list(WEIGHTS))
+def test_weights_are_their_closed_forms_over_the_whole_range(name):
+  weight, expected = WEIGHTS[name]
+  np.testing.assert_allclose(weight(LOG_SNR), expected, rtol=3e-5)
+
+
+def test_every_weight_is_tested():
+  assert set(WEIGHTS) == set(objective.WEIGHTS) | set(process.ROWS)

@@ -10,37 +10,75 @@ X0 = jax.random.uniform(jax.random.key(0), (9, 4, 4, 3), minval=-1)
 EPS = jax.random.normal(jax.random.key(1), X0.shape)
 T = jnp.linspace(0.05, 0.95, 9)
 PAIRS = [(s, k) for s in schedule.SCHEDULES for k in process.ROWS]
+LOG_SNR = jnp.linspace(-20, 20, 81)
+FAMILIES = {  # log_snr -> (alpha, sigma)
+    'preserving': lambda l: (jnp.sqrt(jax.nn.sigmoid(l)), jnp.sqrt(jax.nn.sigmoid(-l))),
+    'straight': lambda l: (jax.nn.sigmoid(l / 2), jax.nn.sigmoid(-l / 2)),
+    'exploding': lambda l: (jnp.ones_like(l), jnp.exp(-l / 2)),
+}
 
 
 @pytest.mark.parametrize('name, kind', PAIRS)
 def test_a_perfect_prediction_gives_back_picture_and_noise(name, kind):
   alpha, sigma = schedule.SCHEDULES[name](T)
+  row = process.ROWS[kind]
   x_t = process.add_noise(X0, EPS, alpha, sigma)
-  perfect = process.target(kind, X0, EPS, alpha, sigma)
-  x0 = process.to_x0(kind, perfect, x_t, alpha, sigma)
-  slack = 3e-6 / float(alpha.min())
+  perfect = process.target(row, X0, EPS, alpha, sigma)
+  x0 = process.to_x0(row, perfect, x_t, alpha, sigma)
+  slack = 3e-6 * float((jnp.hypot(alpha, sigma) / alpha).max())
   np.testing.assert_allclose(x0, X0, atol=slack)
   np.testing.assert_allclose(process.to_eps(X0, x_t, alpha, sigma), EPS, atol=1e-4)
 
 
-@pytest.mark.parametrize('name, kind', PAIRS)
-def test_weights_turn_an_error_of_x0_into_that_of_the_target(name, kind):
-  alpha, sigma = schedule.SCHEDULES[name](T)
+@pytest.mark.parametrize('family', list(FAMILIES))
+@pytest.mark.parametrize('to', list(process.ROWS))
+@pytest.mark.parametrize('kind', list(process.ROWS))
+def test_any_row_becomes_any_other_over_the_whole_range(kind, to, family):
+  """In float32, against float64 as far as the inputs' own rounding goes."""
+  alpha, sigma = FAMILIES[family](LOG_SNR)
+  row, other = process.ROWS[kind], process.ROWS[to]
+  x0, eps = jnp.float32(0.3), jnp.float32(-1.2)
+  (a, b), (c, d) = (
+      [np.broadcast_to(np.float64(v), LOG_SNR.shape) for v in r(alpha, sigma)]
+      for r in (row, other))
+  x_t = alpha * x0 + sigma * eps
+  pred = jnp.float32(a * x0 + b * eps)
+  got = process.convert(row, other, pred, x_t, alpha, sigma)
+  assert jnp.isfinite(got).all()
+  alpha, sigma = np.float64(alpha), np.float64(sigma)
+  det = b * alpha - a * sigma
+  from_x, from_pred = (c * b - d * a) / det, (d * alpha - c * sigma) / det
+  exact = from_x * np.float64(x_t) + from_pred * np.float64(pred)
+  size = np.abs(from_x * np.float64(x_t)) + np.abs(from_pred * np.float64(pred))
+  np.testing.assert_array_less(np.abs(got - exact), 2e-6 * size + 1e-6)
+
+
+@pytest.mark.parametrize('kind', list(process.ROWS))
+def test_weights_turn_an_error_of_x0_into_that_of_the_target(kind):
+  alpha, sigma = schedule.cosine(T)
+  row, wrong = process.ROWS[kind], X0 + 0.1
   x_t = process.add_noise(X0, EPS, alpha, sigma)
-  wrong = X0 + 0.1
-  as_target = process.target(
-      kind, wrong, process.to_eps(wrong, x_t, alpha, sigma), alpha, sigma)
-  perfect = process.target(kind, X0, EPS, alpha, sigma)
+  as_target = process.convert(process.ROWS['x0'], row, wrong, x_t, alpha, sigma)
+  perfect = process.target(row, X0, EPS, alpha, sigma)
   error = jnp.square(as_target - perfect).mean((1, 2, 3))
   np.testing.assert_allclose(
-      error, process.x0_weight(kind, alpha, sigma) * 0.01, rtol=2e-3)
+      error, process.x0_weight(row, alpha, sigma) * 0.01, rtol=2e-3)
+
+
+@pytest.mark.parametrize('kind', list(process.ROWS))
+def test_a_weight_depends_on_the_log_snr_alone(kind):
+  weights = [process.x0_weight(process.ROWS[kind], *family(LOG_SNR))
+             for family in FAMILIES.values()]
+  for other in weights[1:]:
+    np.testing.assert_allclose(other, weights[0], rtol=1e-5)
 
 
 def test_flow_is_the_slope_of_its_path():
   x_t = lambda t: process.add_noise(X0, EPS, *schedule.flow(t))
   slope = jax.jvp(x_t, (T,), (jnp.ones_like(T),))[1]
   np.testing.assert_allclose(
-      slope, process.target('flow', X0, EPS, *schedule.flow(T)), atol=1e-6)
+      slope, process.target(process.ROWS['flow'], X0, EPS, *schedule.flow(T)),
+      atol=1e-6)
 
 
 def test_v_is_the_slope_of_the_cosine_path():
@@ -48,4 +86,28 @@ def test_v_is_the_slope_of_the_cosine_path():
   x_t = lambda t: process.add_noise(X0, EPS, *schedule.cosine(t))
   slope = jax.jvp(x_t, (T,), (jnp.ones_like(T),))[1] / (jnp.pi / 2)
   np.testing.assert_allclose(
-      slope, process.target('v', X0, EPS, *schedule.cosine(T)), atol=1e-5)
+      slope, process.target(process.ROWS['v'], X0, EPS, *schedule.cosine(T)), atol=1e-5)
+
+
+def test_edm_is_its_preconditioning():
+  """arXiv:2206.00364 table 1: D = c_skip x + c_out F at alpha = 1."""
+  std, sigma = 0.7, jnp.geomspace(0.002, 80, 9)
+  x_t = X0 + process.over(sigma, X0) * EPS
+  c_skip = std**2 / (sigma**2 + std**2)
+  c_out = sigma * std / jnp.sqrt(sigma**2 + std**2)
+  f = jax.random.normal(jax.random.key(2), X0.shape)
+  expected = process.over(c_skip, X0) * x_t + process.over(c_out, X0) * f
+  got = process.to_x0(process.edm(std), f, x_t, jnp.ones_like(sigma), sigma)
+  np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+  np.testing.assert_allclose(
+      process.x0_weight(process.edm(std), jnp.ones_like(sigma), sigma), 1 / c_out**2,
+      rtol=1e-5)
+
+
+def test_a_scaled_network_sees_unit_variance():
+  x_t = 0.5 * jax.random.normal(jax.random.key(3), (3, 64, 64, 1))
+  t = jnp.array([0.01, 0.1, 0.9])
+  x_t = process.add_noise(x_t, jax.random.normal(jax.random.key(4), x_t.shape),
+                          *schedule.edm(t))
+  seen = process.scaled(lambda x, t: x, schedule.edm, 0.5)(x_t, t)
+  np.testing.assert_allclose(seen.std((1, 2, 3)), 1, atol=0.05)

@@ -1,15 +1,17 @@
 """What the modules promise: shapes, dtypes, identities, what they may see."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import models
-from models import attention, layers, text, text_to_image, unet
+from models import attention, condition, dit, layers, splash, text_to_image, unet
 
 B, SIZE, L = 2, 8, 6
-UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(False, True), head_width=4,
-            groups=4, patch=2, positions=4)
+UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(0, 1), head_width=4,
+            groups=4, patch=2, positions=True)
 X = jax.random.normal(jax.random.key(0), (B, SIZE, SIZE, 3))
 T = jnp.array([0.2, 0.7])
 TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
@@ -17,13 +19,17 @@ TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
 
 def net(dtype=jnp.float32):
   return text_to_image.TextToImage(
-      text.TextEncoder(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
+      condition.Text(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
 
 
 @pytest.fixture(scope='module')
 def trained():
   """Parameters moved off their start, where much is zero."""
   shapes = jax.eval_shape(net().init, jax.random.key(1), X, T, TOKENS)['params']
+  return moved(shapes)
+
+
+def moved(shapes):
   rng = np.random.default_rng(2)
   return jax.tree.map(
       lambda p: jnp.asarray(0.2 * rng.normal(size=p.shape), jnp.float32), shapes)
@@ -50,10 +56,10 @@ def test_every_parameter_has_a_gradient(trained):
 
 def test_padding_is_not_seen(trained):
   """Ids past a caption's end change nothing, whatever stands in their embedding."""
-  moved = jax.tree.map(jnp.copy, trained)
-  table = moved['text_encoder']['embed']['embedding']
-  moved['text_encoder']['embed']['embedding'] = table.at[0].add(100.0)
-  np.testing.assert_allclose(apply(moved), apply(trained), atol=1e-5)
+  other = jax.tree.map(jnp.copy, trained)
+  table = other['text_encoder']['embed']['embedding']
+  other['text_encoder']['embed']['embedding'] = table.at[0].add(100.0)
+  np.testing.assert_allclose(apply(other), apply(trained), atol=1e-5)
 
 
 def test_pictures_and_captions_of_a_batch_do_not_mix(trained):
@@ -90,6 +96,108 @@ def test_attention_is_a_softmax_over_what_is_seen():
       np.testing.assert_allclose(got[b, :, h], expected, atol=1e-5)
 
 
+def test_attention_in_blocks_is_attention():
+  n = 2 * attention.ROWS
+  q = jax.random.normal(jax.random.key(0), (1, n, 1, 4))
+  k, v = (jax.random.normal(jax.random.key(i), (1, 7, 1, 4)) for i in (1, 2))
+  mask = jnp.arange(7)[None] < 5
+  def run(function):
+    return jax.jit(jax.value_and_grad(
+        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5),
+               run(attention.in_blocks), run(attention.plain))
+
+
+def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
+  q = jax.random.normal(jax.random.key(0), (4, 130, 2, 8))
+  k, v = (jax.random.normal(jax.random.key(i), (4, 7, 2, 8)) for i in (1, 2))
+  mask = jnp.arange(7)[None] < jnp.array([[5], [7], [1], [3]])
+  def run(function):
+    return jax.jit(jax.value_and_grad(
+        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
+  want = run(attention.plain)
+  def close(a, b):
+    np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-3)
+  jax.tree.map(close, run(functools.partial(splash.attend, interpret=True)), want)
+  mesh = jax.make_mesh((2, 2, 2), ('data', 'fsdp', 'tensor'),
+                       axis_types=(jax.sharding.AxisType.Auto,) * 3)
+  assert splash.spread(q, interpret=True) is None  # eight devices, and no mesh known
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    assert splash.spread(q[:3], interpret=True) is None
+    over = splash.spread(q, interpret=True)
+  def known(*args):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return over(*args)
+  q, k, v, mask = jax.device_put((q, k, v, mask), jax.sharding.NamedSharding(
+      mesh, jax.sharding.PartitionSpec()))
+  jax.tree.map(close, run(known), want)
+
+
+def test_cudnn_is_asked_once_and_left_where_it_fails(monkeypatch):
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
+  attention.flash_works.cache_clear()
+  q = jnp.ones((1, 3, 1, 8), jnp.bfloat16)
+  with pytest.warns(UserWarning, match='without cuDNN'):
+    out = attention.attend(q, q, q)
+  np.testing.assert_array_equal(out, q)
+  attention.attend(q, q, q)  # says nothing a second time
+  attention.flash_works.cache_clear()
+
+
+@pytest.mark.parametrize('keep', ['dots', 'none'])
+def test_what_is_computed_again_changes_nothing(keep):
+  """Of a scan over blocks and of a block alone; and a block's sums are not kept."""
+  def run(remat):
+    net = dit.DiT(width=8, depth=3, heads=2, remat=remat)
+    args = X[:, :, :, :1].repeat(4, -1), T, *condition.Nothing().apply({}, TOKENS)
+    params = moved(jax.eval_shape(net.init, jax.random.key(0), *args)['params'])
+    loss = lambda p: jnp.square(net.apply({'params': p}, *args)).sum()
+    text = str(jax.make_jaxpr(jax.grad(loss))(params))
+    return jax.jit(jax.value_and_grad(loss))(params), text.count('remat')
+  (want, none), (got, some) = run('all'), run(keep)
+  assert some and not none
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
+               got, want)
+
+
+def test_rotary_positions_turn_by_row_and_column():
+  """Products of turned vectors depend on how far apart their places are, alone."""
+  turn = layers.rotary(4, 5, 8)
+  q, k = (jnp.ones((1, 20, 1, 1)) * jax.random.normal(jax.random.key(i), (8,))
+          for i in (0, 1))
+  products = jnp.einsum('bnhd,bmhd->nm', turn(q), turn(k)).reshape(4, 5, 4, 5)
+  np.testing.assert_allclose(products[0, 0, 2, 1], products[1, 3, 3, 4], rtol=1e-4)
+  np.testing.assert_allclose(products[2, 2, 0, 0], products[3, 4, 1, 2], rtol=1e-4)
+  assert abs(products[0, 0, 2, 1] - products[0, 0, 1, 2]) > 1e-2
+  np.testing.assert_allclose(jnp.square(turn(q)).sum(-1), jnp.square(q).sum(-1),
+                             rtol=1e-5)
+
+
+def test_classes_are_rows_and_no_class_its_own():
+  tokens = jnp.array([[1, 4], [1, 0]])  # tokens from 2 on are classes, 0 is none
+  text, mask, pooled = condition.Class(3).apply({}, tokens)
+  np.testing.assert_array_equal(pooled, [[0, 0, 1, 0], [0, 0, 0, 1]])
+  np.testing.assert_array_equal(text[:, 0], pooled)
+  assert mask.shape == (2, 1) and mask.all()
+  _, _, pooled = condition.Class(3, null=False).apply({}, tokens)
+  np.testing.assert_array_equal(pooled, [[0, 0, 1], [0, 0, 0]])  # EDM's is zeros
+
+
+@pytest.mark.parametrize('encoder', [
+    dict(name='text', width=8, depth=1, heads=2), dict(name='class', classes=3),
+    dict(name='none')])
+@pytest.mark.parametrize('backbone', [
+    dict(name='unet', **UNET), dict(name='dit', channels=3, width=12, heads=3, depth=1),
+    dict(name='dit', channels=3, width=12, heads=3, depth=1, positions='rope',
+         qk_norm=True), dict(name='uvit', channels=3, width=8, heads=2, depth=2),
+    dict(name='edm2', channels=3, width=8, mults=(1, 2), attention=(0, 1), blocks=1,
+         head_width=4)], ids=lambda f: f['name'])
+def test_every_backbone_takes_every_condition(backbone, encoder):
+  model = models.build(backbone, encoder, vocab=12, length=L, size=SIZE)
+  out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), X, T, TOKENS)
+  assert out.shape == X.shape
+
+
 def test_norm_takes_out_mean_and_scale():
   x = 5 + 3 * jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
   tokens, _ = layers.Norm().init_with_output(jax.random.key(0), x)
@@ -104,7 +212,7 @@ def test_norm_takes_out_mean_and_scale():
 def test_time_features_are_sinusoids_of_a_thousand_t():
   """arXiv:1706.03762 section 3.5: rates from 1 down to 1 / 10,000."""
   t = np.array([0.0, 0.3])
-  got = layers.time_features(jnp.asarray(t, jnp.float32), 8)
+  got = layers.sinusoids(1000 * jnp.asarray(t, jnp.float32), 8)
   angles = 1000 * t[:, None] * 10_000.0 ** (-np.arange(4) / 4)
   np.testing.assert_allclose(got, np.concatenate(
       [np.cos(angles), np.sin(angles)], -1), atol=1e-4)
@@ -126,15 +234,19 @@ BUILD = dict(vocab=300, length=16, size=16)
 
 
 @pytest.mark.parametrize('part, change, message', [
-    ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of \['unet'\]"),
+    ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of"),
     ('model', {'dtype': 'float8'}, 'config.model.dtype'),
     ('model', {'depth': 3}, r"has \['depth'\]; 'unet' takes only"),
     ('model', {'head_width': 3}, 'config.model.head_width is 3, which does not divide'),
     ('model', {'groups': 3}, 'config.model.groups is 3'),
-    ('text', {'heads': 3}, 'config.text.heads is 3'),
+    ('model', {'attention': (1, 1)}, 'config.model.attention has 2 entries'),
+    ('model', {'time': 'x'}, "config.model.time is 'x', not one of"),
+    ('condition', {'heads': 3}, 'config.condition.heads is 3'),
+    ('condition', {'width': 0}, 'config.condition.width is 0'),
+    ('condition', {'name': 'x'}, "config.condition.name is 'x', not one of"),
 ])
 def test_a_wrong_config_is_refused_by_name(config, part, change, message):
-  parts = {'model': config.model.to_dict(), 'text': config.text.to_dict()}
+  parts = {'model': config.model.to_dict(), 'condition': config.condition.to_dict()}
   parts[part] |= change
   with pytest.raises(ValueError, match=message):
-    models.build(parts['model'], parts['text'], **BUILD)
+    models.build(parts['model'], parts['condition'], **BUILD)

@@ -13,10 +13,10 @@ from training import checkpoint, mesh as meshes, state as states
 
 def some_state(step, scale=1.0):
   params = {'w': scale * jnp.arange(64.0).reshape(8, 8), 'b': jnp.ones(3, jnp.bfloat16)}
-  ema = jax.tree.map(lambda p: 2 * p, params)
+  ema = jax.tree.map(lambda p: 2 * p, params),
   moments = jnp.float32(5), jax.tree.map(jnp.square, params)
   return states.TrainState(jnp.int32(step), params, ema, moments,
-                           jnp.zeros(2, jnp.int32))
+                           jnp.ones(4), jnp.zeros(2, jnp.int32))
 
 
 def numbers():
@@ -31,6 +31,29 @@ def shapes(state, mesh):
     return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding)
   out = jax.tree.map(lambda x: shape(x, whole), state)
   return out.replace(params=jax.tree.map(shape, state.params, placed))
+
+
+def test_what_is_frozen_is_saved_once_with_the_average(tmp_path):
+  state = some_state(2)
+  frozen = {'w': True, 'b': False}
+  params, kept = states.split(state.params, frozen)
+  ema, _ = states.split(state.ema[0], frozen)
+  state = state.replace(params=params, ema=(ema,), frozen=kept)
+  held, data = checkpoint.Checkpoints(str(tmp_path), keep=2), numbers()
+  held.save(2, state, data)
+  held.close()
+  whole = meshes.replicated(meshes.make(1))
+  def shapes(tree):
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+  got = checkpoint.Checkpoints(str(tmp_path), keep=2).restore(shapes(state), numbers())
+  assert jax.tree.structure(got) == jax.tree.structure(state)
+  jax.tree.map(np.testing.assert_array_equal, got, state)
+  step, (drawn_from,) = checkpoint.Checkpoints(str(tmp_path)).restore_ema(
+      shapes(some_state(0).ema))
+  assert step == 2
+  np.testing.assert_array_equal(drawn_from['w'], state.frozen['w'])
+  np.testing.assert_array_equal(drawn_from['b'], ema['b'])
 
 
 @pytest.fixture
@@ -127,10 +150,21 @@ def test_every_flipped_bit_changes_the_checksum(dtype):
 
 def test_the_average_alone_can_be_read(saved):
   state = some_state(0)
-  step, ema = checkpoint.Checkpoints(str(saved)).restore_ema(
-      shapes(state, meshes.make(1)).ema)
+  held = checkpoint.Checkpoints(str(saved), read_only=True)
+  step, (ema,) = held.restore_ema(shapes(state, meshes.make(1)).ema)
   assert step == 4
-  np.testing.assert_array_equal(ema['w'], some_state(4, 4).ema['w'])
+  np.testing.assert_array_equal(ema['w'], some_state(4, 4).ema[0]['w'])
+
+
+def test_averages_kept_apart_come_back_by_step(tmp_path):
+  held = checkpoint.Checkpoints(str(tmp_path), 'averages')
+  for step in (2, 4):
+    held.save_ema(step, some_state(step, step))
+  held.close()
+  wanted = shapes(some_state(0), meshes.make(1)).ema
+  _, (ema,) = checkpoint.Checkpoints(
+      str(tmp_path), 'averages', read_only=True).restore_ema(wanted, [2])
+  np.testing.assert_array_equal(ema['w'], some_state(2, 2).ema[0]['w'])
 
 
 def test_a_workdir_is_held_by_one(tmp_path):

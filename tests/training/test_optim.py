@@ -25,11 +25,18 @@ def gradients(i):
       lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), PARAMS)
 
 
-def test_adamw_is_optax_adamw_with_decay_on_the_kernels_alone():
-  c = config(weight_decay=(('.*kernel', 0.3), ('.*', 0.0)))
+@pytest.mark.parametrize('name', ['adamw', 'lion', 'adafactor'])
+def test_an_optimizer_is_that_of_optax_with_decay_on_the_kernels_alone(name):
+  c = config(name=name, weight_decay=(('.*kernel', 0.3), ('.*', 0.0)))
   ours, _ = optim.make(c, 100)
   mask = jax.tree.map_with_path(lambda path, _: 'kernel' in str(path), PARAMS)
-  theirs = optax.adamw(c.lr, c.b1, c.b2, weight_decay=0.3, mask=mask)
+  adafactor = optax.chain(  # optax.adafactor itself decays before its first moment
+      optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0),
+      optax.ema(c.b1, debias=False), optax.add_decayed_weights(0.3, mask),
+      optax.scale(-c.lr))
+  theirs = {'adamw': optax.adamw(c.lr, c.b1, c.b2, weight_decay=0.3, mask=mask),
+            'lion': optax.lion(c.lr, c.b1, c.b2, weight_decay=0.3, mask=mask),
+            'adafactor': adafactor}[name]
   a = b = PARAMS
   state_a, state_b = ours.init(a), theirs.init(b)
   for i in range(5):
@@ -54,6 +61,67 @@ def test_muon_steps_kernels_by_near_orthogonal_matrices():
                              -expected['embed']['embedding'], atol=1e-5)
 
 
+def test_muon_takes_stacked_blocks_one_by_one():
+  rng = np.random.default_rng(0)
+  def update(name, values):
+    tree, tx = {name: {'q': {'kernel': values}}}, optim.muon(0.9, 0.99)
+    return tx.update(tree, tx.init(tree), tree)[0][name]['q']['kernel']
+  values = jnp.asarray(rng.normal(size=(2, 6, 2, 4)), jnp.float32)  # [block d heads h]
+  together = update('blocks', values)
+  for i in range(2):
+    np.testing.assert_allclose(together[i], update('block', values[i]), atol=2e-3)
+
+
+def test_rates_are_scaled_by_name():
+  update = {}
+  for scale in (1.0, 0.25):
+    c = config(weight_decay=(('.*', 0.1),), lr_scale=(('mlp/.*', scale), ('.*', 1.0)))
+    tx, _ = optim.make(c, 10)
+    update[scale], _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
+  np.testing.assert_allclose(update[0.25]['mlp']['kernel'],
+                             0.25 * update[1.0]['mlp']['kernel'], rtol=1e-6)
+  np.testing.assert_array_equal(update[0.25]['embed']['embedding'],
+                                update[1.0]['embed']['embedding'])
+
+
+@pytest.mark.parametrize('name', sorted(optim.DIRECTIONS))
+def test_frozen_parameters_have_no_state(name):
+  """They are left out of the tree (None): an optimizer sees the others alone."""
+  c = config(name=name, lr_scale=(('embed/.*', 0.0), ('.*', 1.0)))
+  assert optim.frozen(c, PARAMS) == {
+      'mlp': {'kernel': False, 'bias': False}, 'embed': {'embedding': True}}
+  trained = PARAMS | {'embed': {'embedding': None}}
+  tx, _ = optim.make(c, 10)
+  grads = gradients(0) | {'embed': {'embedding': None}}
+  state = tx.init(trained)
+  assert not [x for x in jax.tree.leaves(state) if jnp.shape(x) == (5, 2)]
+  update, _ = tx.update(grads, state, trained)
+  assert update['embed']['embedding'] is None
+  whole, _ = optim.make(config(name=name), 10)
+  expected, _ = whole.update(gradients(0), whole.init(PARAMS), PARAMS)
+  np.testing.assert_allclose(
+      update['mlp']['kernel'], expected['mlp']['kernel'], rtol=1e-6)
+
+
+def test_everything_frozen_is_a_mistake():
+  with pytest.raises(ValueError, match='nothing is left to train'):
+    optim.check(config(lr_scale=(('.*', 0.0),)), PARAMS)
+
+
+def test_chosen_kernels_stay_at_unit_magnitude():
+  c = config(lr=0.5, unit=(('mlp/.*', True), ('.*', False)))
+  tx, _ = optim.make(c, 10)
+  update, _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
+  new = optax.apply_updates(PARAMS, update)
+  np.testing.assert_allclose(
+      jnp.square(new['mlp']['kernel']).mean(0), 1, rtol=1e-5)  # of each output
+  plain, _ = optim.make(config(lr=0.5), 10)
+  free, _ = plain.update(gradients(0), plain.init(PARAMS), PARAMS)
+  free = optax.apply_updates(PARAMS, free)['mlp']['kernel']
+  direction = free / jnp.sqrt(jnp.square(free).mean(0))
+  np.testing.assert_allclose(new['mlp']['kernel'], direction, rtol=1e-4)
+
+
 def test_gradients_are_clipped_by_their_global_norm():
   c = config(name='adamw', clip=1e-3, weight_decay=(('.*', 0.0),))
   tx, _ = optim.make(c, 10)
@@ -63,6 +131,12 @@ def test_gradients_are_clipped_by_their_global_norm():
   wide, _ = optim.make(config(weight_decay=(('.*', 0.0),)), 10)
   b, _ = wide.update(clipped, wide.init(PARAMS), PARAMS)
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), a, b)
+
+
+def test_the_rate_falls_with_the_root_of_the_step():
+  rate = optim.learning_rate(2.0, 100, 10, 'rsqrt', 0.25)  # arXiv:2312.02696 eq. 67
+  got = [float(rate(i)) for i in (24, 25, 50, 100)]
+  np.testing.assert_allclose(got, [2, 2, 2 / 2**0.5, 1], rtol=1e-5)
 
 
 @pytest.mark.parametrize('decay', ['cosine', 'linear', 'constant'])

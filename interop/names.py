@@ -1,0 +1,100 @@
+"""Names of parameters in foreign checkpoints, and what they are called here.
+
+A family is a list of (regex, replacement), applied one after another to every foreign
+name. Numbers of repeated blocks are written [i]: those blocks are stacked here.
+"""
+import re
+
+ENDS = (  # of every family, after its own
+    (r'\.', '/'),
+    (r'(norm[^/]*(?:/norm)?)/weight$', r'\1/scale'),
+    (r'/weight$', '/kernel'),
+)
+ATTENTION = (
+    (r'\.to_(q|k|v)\b', r'.\1'), (r'\.to_out\.0', '.out'),
+    (r'\.norm_(q|k)\.', r'.\1_norm.'),
+)
+UNET = (  # diffusers' UNet2DModel and UNet2DConditionModel
+    (r'^conv_(in|out)\b', r'\1'),
+    (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
+    (r'linear_1', 'up'), (r'linear_2', 'down'),
+    (r'^(up|down)_blocks\.(\d+)\.resnets\.(\d+)', r'\1_\2_\3'),
+    (r'^(up|down)_blocks\.(\d+)\.attentions\.(\d+)', r'\1_\2_\3_attention'),
+    (r'^mid_block\.resnets\.', 'middle_'),
+    (r'^mid_block\.attentions\.0', 'middle_0_attention'),
+    (r'^(up|down)_blocks\.(\d+)\.(?:up|down)samplers\.0\.conv', r'\1_\2'),
+    (r'\.(?:group_)?norm\.', '.norm.norm.'), (r'^conv_norm_out', 'norm_out.norm'),
+    (r'\.norm(\d)\.', r'.norm_\1.norm.'),
+    (r'\.conv(\d)\.', r'.conv_\1.'), (r'conv_shortcut', 'skip'),
+    (r'time_emb_proj', 'modulation.out'),
+    (r'\.proj_(in|out)\.', r'.\1.'),
+    (r'transformer_blocks\.(\d+)', r'blocks[\1]'),
+    (r'attn1', 'self'), (r'attn2', 'cross'),
+    (r'(attention)\.to_', r'\1.self.to_'),
+    (r'ff\.net\.0\.proj', 'mlp.up'), (r'ff\.net\.2', 'mlp.down'),
+) + ATTENTION
+TRANSFORMER = (
+    (r'^pos_embed\.proj', 'in'), (r'^proj_out', 'out'),
+    (r'linear_1', 'up'), (r'linear_2', 'down'),
+    (r'^transformer_blocks\.(\d+)', r'blocks[\1]'),
+    (r'ff(_context)?\.net\.0\.proj', r'ff\1.up'),
+    (r'ff(_context)?\.net\.2', r'ff\1.down'),
+    (r'\.ff_context\.', '.text_mlp.'), (r'\.ff\.', '.mlp.'),
+) + ATTENTION
+PIXART = (  # diffusers' PixArtTransformer2DModel
+    (r'^adaln_single\.emb\.timestep_embedder', 'time'),
+    (r'^adaln_single\.emb\.resolution_embedder', 'size'),
+    (r'^adaln_single\.emb\.aspect_ratio_embedder', 'ratio'),
+    (r'^adaln_single\.linear', 'modulation.out'),
+    (r'^caption_projection', 'text'),
+    (r'scale_shift_table', 'table'), (r'attn1', 'self'), (r'attn2', 'cross'),
+) + TRANSFORMER
+SD3 = (  # diffusers' SD3Transformer2DModel
+    (r'^time_text_embed\.timestep_embedder', 'time'),
+    (r'^time_text_embed\.text_embedder', 'pooled'),
+    (r'^context_embedder', 'text'), (r'^norm_out\.linear', 'modulation.out'),
+    (r'norm1_context\.linear', 'text_modulation.out'),
+    (r'norm1\.linear', 'modulation.out'),
+    (r'attn2', 'self'), (r'attn\.', 'attention.'),
+    (r'add_(q|k|v)_proj', r'text_\1'), (r'to_add_out', 'text_out'),
+    (r'norm_added_(q|k)', r'text_\1_norm'),
+) + TRANSFORMER
+FAMILIES = {'unet': UNET, 'pixart': PIXART, 'sd3': SD3}
+
+
+def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
+  """{foreign name: (our name, which of the stacked blocks, None if not stacked)}."""
+  found = {}
+  for name in foreign:
+    new = name
+    for regex, replacement in FAMILIES[family] + ENDS:
+      new = re.sub(regex, replacement, new)
+    index = re.search(r'\[(\d+)\]', new)
+    found[name] = re.sub(r'\[\d+\]', '', new), index and int(index[1])
+  return {'unet': levels, 'sd3': streams}.get(family, lambda same: same)(found)
+
+
+def levels(names):
+  """A U-Net's levels counted from the picture, and single blocks unstacked."""
+  top = max(int(name[1]) for new, _ in names.values()
+            if (name := re.match(r'down_(\d+)_', new)))
+  many = {new for new, index in names.values() if index}
+  def rename(new, index):
+    if index == 0 and new not in many:
+      new, index = new.replace('/blocks/', '/block/'), None
+    new = re.sub(r'^down_(\d+)/', lambda m: f'down_{int(m[1]) + 1}/', new)
+    return re.sub(r'^up_(\d+)', lambda m: f'up_{top - int(m[1])}', new), index
+  return {foreign: rename(*new) for foreign, new in names.items()}
+
+
+def streams(names):
+  """MMDiT's blocks by their kind: those with two attentions, the others, the last."""
+  depth = 1 + max(index for _, index in names.values() if index is not None)
+  dual = len({index for new, index in names.values() if '/self/' in new})
+  def rename(new, index):
+    if index is None:
+      return new, None
+    if index == depth - 1:
+      return new.replace('blocks/', 'last/', 1), None
+    return ('dual_' + new, index) if index < dual else (new, index - dual)
+  return {foreign: rename(*new) for foreign, new in names.items()}

@@ -1,0 +1,48 @@
+"""Checks of what a config gave to a module, with errors that name the key."""
+
+
+def one_of(module, key: str, **tables):
+  """Raises ValueError for a field that is not in its table."""
+  for name, table in tables.items():
+    value = getattr(module, name)
+    if value not in table:
+      raise ValueError(f'{key}.{name} is {value!r}, not one of {sorted(table)}.')
+
+
+def positive(module, key: str, *names):
+  """Raises ValueError for a field that is not above 0, or has an entry that is not."""
+  for name in names:
+    value = getattr(module, name)
+    entries = value if isinstance(value, tuple | list) else (value,)
+    if not entries:
+      raise ValueError(f'{key}.{name} is empty; it needs at least one entry.')
+    if not all(entry > 0 for entry in entries):
+      raise ValueError(f'{key}.{name} is {value}; it must be above 0.')
+
+
+def divides(key: str, value: int, whole: int, what: str):
+  """Raises ValueError where `value` does not divide `whole`."""
+  if whole % value:
+    raise ValueError(f'{key} is {value}, which does not divide {whole}, {what}.')
+
+
+def levels(module, key: str, *names):
+  """Raises ValueError where a U-Net's levels lack an entry or have an odd width.
+
+  names: fields that are to divide the width of each level.
+  """
+  if len(module.attention) != len(module.mults):
+    raise ValueError(
+        f'{key}.attention has {len(module.attention)} entries and {key}.mults '
+        f'{len(module.mults)}; each level needs one of both.')
+  for mult in module.mults:
+    for name in names:
+      divides(f'{key}.{name}', getattr(module, name), int(module.width * mult),
+              'the width of a level')
+
+
+def multiple(size: int, step: int, why: str):
+  """Raises ValueError where pictures of `size` cannot be cut into `step`s."""
+  if size % step:
+    raise ValueError(f'config.data.size gives the model {size} pixels; it takes '
+                     f'multiples of {step} ({why}).')

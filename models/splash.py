@@ -1,0 +1,58 @@
+"""TPU's splash attention (a Pallas kernel), over padded blocks and over a mesh."""
+import functools
+
+import jax
+from jax.experimental.pallas.ops.tpu import splash_attention
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+LANES = 128  # a sequence is padded to a multiple of it
+BATCH, HEADS = ('data', 'fsdp'), 'tensor'  # axes of a mesh
+
+
+def attend(q, k, v, mask=None, interpret: bool = False):
+  """Attention as models.attention.attend has it; `interpret` runs it on any device."""
+  b, n, heads, d = q.shape
+  m = k.shape[1]
+  def laid_out(y):  # [b n heads d] -> [b heads n' d]
+    return jnp.pad(y, ((0, 0), (0, -y.shape[1] % LANES), (0, 0), (0, 0))).swapaxes(1, 2)
+  q, k, v = laid_out(q * d**-0.5), laid_out(k), laid_out(v)
+  mask = jnp.ones((b, m), bool) if mask is None else mask
+  seen = jnp.pad(mask, ((0, 0), (0, -m % LANES))).astype(jnp.int32)  # padding is 0
+  segments = splash_attention.SegmentIds(jnp.ones((b, q.shape[2]), jnp.int32), seen)
+  run = kernel(q.shape[2], k.shape[2], heads, interpret)
+  return jax.vmap(run)(q, k, v, segments).swapaxes(1, 2)[:, :n]
+
+
+def kernel(n: int, m: int, heads: int, interpret: bool):
+  """The kernel for n queries and m keys, in the largest blocks that divide them."""
+  rows, columns = (next(size for size in (512, 384, 256, LANES) if length % size == 0)
+                   for length in (n, m))
+  sizes = splash_attention.BlockSizes(
+      block_q=rows, block_kv=columns, block_kv_compute=columns, block_q_dkv=rows,
+      block_kv_dkv=columns, block_kv_dkv_compute=columns, block_q_dq=rows,
+      block_kv_dq=columns)
+  all_seen = splash_attention.MultiHeadMask([splash_attention.FullMask((n, m))] * heads)
+  return splash_attention.make_splash_mha(
+      all_seen, head_shards=1, q_seq_shards=1, block_sizes=sizes, interpret=interpret)
+
+
+def spread(q, interpret: bool = False):
+  """`attend` for queries [b n heads d], over the devices; None where it cannot be.
+
+  No compiler splits a kernel: over many devices each runs it on its share, for which
+  the mesh is to be known where it is traced (jax.sharding.use_abstract_mesh).
+  """
+  run = functools.partial(attend, interpret=interpret)
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.empty:
+    return run if jax.device_count() == 1 else None
+  if q.shape[0] % (mesh.shape['data'] * mesh.shape['fsdp']) or (
+      q.shape[2] % mesh.shape['tensor']):
+    return None
+  whole, rows = PartitionSpec(BATCH, None, HEADS), PartitionSpec(BATCH)
+  def split(q, k, v, mask=None):
+    mask = jnp.ones(k.shape[:2], bool) if mask is None else mask
+    return jax.shard_map(run, mesh=mesh, in_specs=(whole, whole, whole, rows),
+                         out_specs=whole, check_vma=False)(q, k, v, mask)
+  return split

@@ -1,0 +1,153 @@
+"""Every solver and step grid against diffusers and k-diffusion.
+
+tests/fixtures/make_solvers.py made the fixture: the same start, the same exactly known
+denoiser, the same noise and step grid. Where a solver does not depend on the schedule
+but for its log-SNR, it runs here on another schedule than the reference did. In
+float64, so that what is compared is the formula.
+"""
+import functools
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from diffusion import grids, schedule, solvers
+from diffusion.solvers import steps
+
+FOUND = np.load(pathlib.Path(__file__).parent.parent / 'fixtures' / 'solvers.npz')
+START, NOISE, MEANS, SHARES = (FOUND[k] for k in ('start', 'noise', 'means', 'shares'))
+STD = 0.3
+SD = schedule.make('scaled_linear', steps=1000)
+ZERO_SNR = schedule.make('scaled_linear', steps=1000, zero_snr=True)
+COSINE_STEPS = schedule.make('cosine', steps=1000)
+LINEAR_STEPS = schedule.make('linear', steps=1000)
+EDM, FLOW, COSINE = schedule.edm, schedule.flow, schedule.cosine
+
+CASES = {  # case -> (schedule, solver, its options)
+    'ddpm': (SD, 'ddpm', {}),
+    'ddpm_large': (SD, 'ddpm', {'variance': 'large'}),
+    'ddim_leading': (SD, 'ddim', {}),
+    'ddim_trailing': (SD, 'ddim', {}),
+    'ddim_eta': (SD, 'ddim', {'eta': 0.7}),
+    'ddim_zero_snr': (ZERO_SNR, 'ddim', {}),
+    'ddim_cosine': (COSINE_STEPS, 'ddim', {}),
+    'ddim_linear': (LINEAR_STEPS, 'ddim', {}),
+    'linspace': (SD, 'ddpm', {}),
+    'euler_discrete': (EDM, 'euler', {}),
+    'euler_ancestral_discrete': (SD, 'euler_ancestral', {}),
+    'heun_discrete': (EDM, 'heun', {}),
+    'lms_discrete': (SD, 'lms', {}),
+    'edm_euler': (EDM, 'euler', {}),
+    'edm_dpm': (EDM, 'dpmpp_2m', {}),
+    'dpm_2m': (SD, 'dpmpp_2m', {}),
+    'dpm_2m_karras': (SD, 'dpmpp_2m', {}),
+    'dpm_2m_exact': (SD, 'dpmpp_2m', {'middle': False}),
+    'dpm_2m_sde': (SD, 'dpmpp_2m_sde', {}),
+    'dpm_2m_flow': (FLOW, 'dpmpp_2m', {}),
+    'dpm_3m': (SD, 'dpmpp_3m', {'halved': True}),
+    'dpm_singlestep': (SD, 'dpmpp_2s', {}),
+    'unipc_2': (SD, 'unipc', {}),
+    'unipc_2_karras': (SD, 'unipc', {}),
+    'unipc_3': (SD, 'unipc', {'order': 3}),
+    'deis_2': (SD, 'deis', {'order': 2}),
+    'deis_3': (SD, 'deis', {}),
+    'lcm': (SD, 'lcm', {}),
+    'flow_match_sd3': (FLOW, 'euler', {}),
+    'flow_match_flux': (FLOW, 'euler', {}),
+    'k_euler': (EDM, 'euler', {}),
+    'k_euler_ancestral': (FLOW, 'euler_ancestral', {}),
+    'k_euler_ancestral_half': (COSINE, 'euler_ancestral', {'eta': 0.5}),
+    'k_heun': (EDM, 'heun', {}),
+    'k_heun_churn': (EDM, 'edm', dict(churn=0.2, low=0.05, high=10.0, noise=1.003)),
+    'k_lms': (FLOW, 'lms', {}),
+    'k_dpmpp_2s': (COSINE, 'dpmpp_2s', {}),
+    'k_dpmpp_2s_ancestral': (FLOW, 'dpmpp_2s', {'eta': 1.0}),
+    'k_dpmpp_2m': (FLOW, 'dpmpp_2m', {}),
+    'k_dpmpp_2m_sde': (COSINE, 'dpmpp_2m_sde', {}),
+    'k_dpmpp_2m_sde_exact': (EDM, 'dpmpp_2m_sde', {'eta': 0.6, 'middle': False}),
+    'k_dpmpp_3m': (COSINE, 'dpmpp_3m', {'halved': True}),
+    'k_dpmpp_3m_sde': (FLOW, 'dpmpp_3m', {'eta': 1.0, 'halved': True}),
+}
+
+GRIDS = {  # case -> (schedule, grid, its options)
+    'ddpm': (SD, 'leading', {}),
+    'ddim_leading': (SD, 'leading', {'offset': 1}),
+    'ddim_trailing': (SD, 'trailing', {}),
+    'ddim_zero_snr': (ZERO_SNR, 'trailing', {}),
+    'ddim_cosine': (COSINE_STEPS, 'trailing', {}),
+    'ddim_linear': (LINEAR_STEPS, 'trailing', {}),
+    'linspace': (SD, 'linspace', {}),
+    'dpm_2m_karras': (SD, 'karras', {'sigma_min': 0.029167}),
+    'dpm_2m_exact': (SD, 'exponential', {'sigma_min': 0.029167}),
+    'edm_euler': (EDM, 'karras', {}),
+    'flow_match_sd3': (FLOW, 'shifted', {}),
+    'flow_match_flux': (FLOW, 'flux', {'tokens': 1024}),
+    'k_euler': (COSINE, 'karras', {'sigma_min': 0.03, 'sigma_max': 14.0}),
+}
+
+
+def denoiser(noise):
+  """The mean of x0 for the mixture of the fixture."""
+  def denoise(x, t):
+    alpha, sigma = (jnp.reshape(v, (-1, 1, 1, 1, 1)) for v in noise(t))
+    variance = alpha**2 * STD**2 + sigma**2
+    apart = x[:, None] - alpha * MEANS                                # [b k h w c]
+    logits = jnp.log(SHARES) - (apart**2 / (2 * variance)).sum((2, 3, 4))
+    each = MEANS + alpha * STD**2 / variance * apart
+    return (jax.nn.softmax(logits)[..., None, None, None] * each).sum(1)
+  return denoise
+
+
+@functools.cache
+def times_at(noise):
+  """f64[n] values of sigma / alpha, which may be 0 and infinite -> times."""
+  return jax.jit(lambda ratio: schedule.time_of(noise, -2 * jnp.log(ratio)))
+
+
+@pytest.fixture
+def given_noise(monkeypatch):
+  """What a step is given for keys is the noise itself; and float64."""
+  monkeypatch.setattr(steps, 'gaussian', lambda keys, x: keys)
+  with jax.enable_x64():
+    yield
+
+
+@pytest.mark.parametrize('case', list(CASES))
+def test_ends_where_the_reference_does(case, given_noise):
+  noise, name, options = CASES[case]
+  solver = solvers.SOLVERS[name](noise, **options)
+
+  @jax.jit
+  def draw(times):
+    def body(carry, item):
+      t, s, drawn = item
+      return solver.step(denoiser(noise), *carry, t, s, drawn), None
+    x = START * jnp.hypot(*noise(times[0]))
+    items = times[:-1], times[1:], jnp.float64(NOISE[:len(times) - 1])
+    return jax.lax.scan(body, (x, solver.init(x)), items)[0][0]
+
+  got, expected = draw(times_at(noise)(FOUND[f'{case}/ratio'])), FOUND[f'{case}/out']
+  # diffusers' steps are float32, and its coefficients of DEIS cancel.
+  slack = 1e-12 if case.startswith('k_') else {'deis_3': 1e-5}.get(case, 1e-6)
+  np.testing.assert_allclose(got, expected, rtol=0, atol=slack * np.ptp(expected))
+
+
+@pytest.mark.parametrize('case', list(GRIDS))
+def test_the_grid_is_that_of_the_reference(case):
+  noise, name, options = GRIDS[case]
+  expected = FOUND[f'{case}/ratio']
+  times = grids.make(name, noise, len(expected) - 1, **options)
+  got = np.exp(-0.5 * np.asarray(schedule.log_snr(noise, times), np.float64))
+  np.testing.assert_allclose(got, expected, rtol=3e-5)
+
+
+def test_adaptive_takes_the_steps_of_the_reference():
+  """The first errors are below float32's rounding, and the steps follow from them."""
+  with jax.enable_x64():
+    start, end = 14 / 15, 0.03 / 1.03  # sigma / alpha is 14 and 0.03
+    draw = jax.jit(lambda x: solvers.adaptive(denoiser(FLOW), FLOW, x, start, end))
+    got, count = draw(START * jnp.hypot(*FLOW(jnp.float64(start))))
+  np.testing.assert_array_equal(count, FOUND['adaptive/count'] + 1)
+  np.testing.assert_allclose(got, FOUND['adaptive/out'], rtol=0, atol=1e-10)

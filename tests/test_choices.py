@@ -1,0 +1,137 @@
+"""The choices of configs/, and editing, from the command line."""
+import json
+
+import numpy as np
+from PIL import Image
+import pytest
+
+from test_scripts import root, scripts  # noqa: F401  fixtures
+
+ODD = (  # one run that takes every path that others do not
+    '--config.diffusion.learned_weight=True', '--config.diffusion.times=adaptive',
+    '--config.diffusion.per=time', '--config.diffusion.schedule=edm',
+    '--config.diffusion.target=edm(data_std=0.5)', '--config.diffusion.input_std=0.5',
+    '--config.diffusion.weight=soft_min_snr(gamma=4)',
+    '--config.optim.ema=("power(std=0.05)","power(std=0.1)")',
+    '--config.train.averages_every=4', '--config.train.steps=12',
+    '--config.sample.rule=apg(momentum=-0.5)', '--config.sample.interval=(0.0,0.4)',
+    '--config.sample.grid=karras', '--config.sample.rescale=0.5',
+    '--config.sample.over_time=linear', '--config.sample.clip=dynamic')
+
+
+@pytest.fixture(scope='module')
+def odd(root, scripts):  # noqa: F811
+  code, out, err = scripts.run('train.py', f'--config={root}/tiny.py',
+                               f'--workdir={root}/odd', *ODD)
+  assert code == 0, err
+  Image.fromarray(np.full((20, 16, 3), 128, np.uint8)).save(root / 'grey.png')
+  half = np.zeros((16, 16), np.uint8)
+  half[:, 8:] = 255
+  Image.fromarray(half).save(root / 'half.png')
+  return root / 'odd'
+
+
+def sample(scripts, odd, *flags):  # noqa: F811
+  code, out, err = scripts.run('sample.py', f'--workdir={odd}', '--steps=3', *flags)
+  return code, err
+
+
+def pixels(path):
+  return np.asarray(Image.open(path).convert('RGB')).astype(int)
+
+
+def test_every_choice_trains_and_draws(odd):
+  assert (odd / 'samples' / '12.png').exists()
+  assert {p.name for p in (odd / 'averages').iterdir()} == {'4', '8', '12'}
+  lines = [json.loads(line) for line in open(odd / 'metrics.jsonl')]
+  assert all(np.isfinite(x['loss']) for x in lines)
+
+
+def test_an_average_is_made_afterwards(odd, scripts, root):  # noqa: F811
+  code, out, err = scripts.run('export.py', f'--workdir={odd}', '--ema=0.08',
+                               f'--out={root}/after')
+  assert code == 0, err
+  code, out, err = scripts.run('export.py', f'--workdir={odd}', '--ema=0.5',
+                               f'--out={root}/never')
+  assert code == 2 and '0.288' in err
+
+
+def test_what_is_not_masked_stays(odd, scripts, root):  # noqa: F811
+  code, err = sample(
+      scripts, odd, '--prompt=a red ring', f'--image={root}/grey.png',
+      f'--mask={root}/half.png', '--sample.clip=none', f'--out={root}/masked.png')
+  assert code == 0, err
+  assert (abs(pixels(root / 'masked.png')[:, :8] - 128) <= 1).all()
+
+
+def test_the_noise_of_a_picture_is_found(odd, scripts, root):  # noqa: F811
+  code, err = sample(
+      scripts, odd, '--prompt=a red ring', f'--image={root}/grey.png',
+      '--invert=a blue ring', '--sample.rule=cfg', f'--out={root}/inverted.png')
+  assert code == 0 and 'leads back to it within' in err
+
+
+def test_the_ends_of_an_interpolation_are_the_prompts(odd, scripts, root):  # noqa: F811
+  flags = ('--sample.rule=cfg', '--solver=ddim')
+  code, err = sample(scripts, odd, '--prompt=a red ring', '--prompt=a blue star',
+                     '--interpolate=3', '--to_seed=7', f'--out={root}/way/', *flags)
+  assert code == 0, err
+  for name, prompt, seed in (('0000', 'a red ring', 0), ('0002', 'a blue star', 7)):
+    code, err = sample(scripts, odd, f'--prompt={prompt}', f'--seed={seed}',
+                       f'--out={root}/end.png', *flags)
+    assert code == 0, err
+    assert abs(pixels(root / 'end.png') - pixels(root / f'way/{name}.png')).max() <= 1
+
+
+def test_a_run_guided_away_from_itself_stays(odd, scripts, root):  # noqa: F811
+  flags = ('--prompt=a red ring AND a star:0.5', '--sample.rule=cfg',
+           '--sample.rescale=0')
+  assert sample(scripts, odd, *flags, f'--weak={odd}', '--guidance=4',
+                f'--out={root}/weak.png')[0] == 0
+  assert sample(scripts, odd, *flags, '--guidance=1', f'--out={root}/own.png')[0] == 0
+  assert abs(pixels(root / 'weak.png') - pixels(root / 'own.png')).max() <= 2
+
+
+def test_bits_a_dimension_are_printed(odd, scripts):  # noqa: F811
+  code, out, err = scripts.run('evaluate.py', f'--workdir={odd}', '--steps=3',
+                               '--metrics=bits_per_dim', '--num=3', '--batch=2')
+  assert code == 0 and 'bits a dimension' in out and '3 pictures' in out, err
+
+
+BAD = {
+    'mask without image': ('--mask=x.png', '--mask needs --image'),
+    'strength': ('--image=x.png --strength=2', '--strength is 2.0'),
+    'all noise': ('--image=x.png', 'lost in noise'),
+    'no picture': ('--image=none.png --strength=0.5', 'none.png'),
+    'fill': ('--fill=repaint', '--fill is for --mask'),
+    'invert by chance': ('--image={root}/grey.png --invert=x --solver=ddpm',
+                         'without chance'),
+    'weak run': ('--weak={root}/none', '--weak={root}/none'),
+    'weak without guidance': ('--weak={run} --guidance=1', '--weak has no effect'),
+    'interpolate': ('--interpolate=3 --image=x.png --strength=0.5', '--interpolate'),
+    'option': ('--solver=ddim(etta=1)', "no option 'etta'; its options are ['eta']"),
+    'value': ('--solver=unipc(order=9)', 'order is 9; unipc takes 2 or 3'),
+    'key': ('--sample.gird=karras', "did you mean 'grid'"),
+    'film of adaptive': ('--solver=adaptive --film={root}/a.gif', 'no film'),
+}
+
+
+@pytest.mark.parametrize('case', list(BAD))
+def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):  # noqa: F811
+  flags, expected = (x.format(root=root, run=odd) for x in BAD[case])
+  code, out, err = scripts.run(
+      'sample.py', f'--workdir={odd}', '--prompt=x', '--sample.rule=cfg',
+      f'--out={root}/bad.png', *flags.split())
+  assert code == 2 and expected in err and 'Traceback' not in err, err
+  assert err.count('\n') == 1 and not (root / 'bad.png').exists()
+
+
+@pytest.mark.parametrize('flag, expected', [
+    ('--config.diffusion.weight=p2(gama=1)', "no option 'gama'"),
+    ('--config.diffusion.schedule=flow(zero_snr=True)', 'has it already'),
+    ('--config.diffusion.times=mode(scale=3)', 'mode takes -1 to 1.75'),
+    ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
+def test_a_choice_that_makes_no_sense_is_refused(scripts, root, flag, expected):  # noqa: F811
+  code, out, err = scripts.run(
+      'train.py', f'--config={root}/tiny.py', f'--workdir={root}/new', flag)
+  assert code == 2 and expected in err and not (root / 'new').exists(), err

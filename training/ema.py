@@ -1,0 +1,57 @@
+"""Averages of the weights: exponential, power-function, and ones made afterwards."""
+import jax
+import numpy as np
+
+
+def exponential(decay: float = 0.999):
+  """Steps weigh decay^age; at the start of training the memory is shorter."""
+  return lambda step: jax.numpy.minimum(decay, (1 + step) / (10 + step))
+
+
+def power(std: float = 0.1):
+  """Steps weigh (step / now)^gamma, whatever the length: arXiv:2312.02696 eq. 121.
+
+  std: of the profile relative to the training time, in (0, 0.288); EDM2's sigma_rel.
+  """
+  gamma = exponent(std)
+  return lambda step: (1 - 1 / (step + 1.0)) ** (gamma + 1)
+
+
+PROFILES = {'exponential': exponential, 'power': power}
+
+
+def exponent(std: float) -> float:
+  """The gamma whose profile has this relative width: arXiv:2312.02696 eq. 126."""
+  if not 0 < std < 12 ** -0.5:
+    raise ValueError(f'std is {std}; power takes more than 0 and less than 0.288.')
+  return float(np.roots([1, 7, 16 - std**-2, 12 - std**-2]).real.max())
+
+
+def products(t_a, gamma_a, t_b, gamma_b):
+  """Inner products of power-function profiles, broadcast: arXiv:2312.02696 alg. 3.
+
+  A profile is (gamma + 1) t^gamma / t_a^(gamma + 1) for t up to t_a, the step at which
+  it was stored, and 0 after.
+  """
+  shared = np.minimum(t_a, t_b)
+  return ((gamma_a + 1) * (gamma_b + 1) / (gamma_a + gamma_b + 1) / shared
+          * (shared / t_a) ** (gamma_a + 1) * (shared / t_b) ** (gamma_b + 1))
+
+
+def coefficients(stored, step: int, std: float) -> np.ndarray:
+  """How much of each stored average makes the one of another width.
+
+  The least-squares fit of its profile by theirs: arXiv:2312.02696 section C.3.
+
+  Args:
+    stored: (step, std) of each.
+    step, std: of the average to make.
+
+  Returns:
+    float64[len(stored)], about 1 in sum.
+  """
+  t = np.array([at for at, _ in stored], float)
+  gamma = np.array([exponent(width) for _, width in stored])
+  gram = products(t[:, None], gamma[:, None], t, gamma)
+  wanted = products(t, gamma, float(step), exponent(std))
+  return np.linalg.lstsq(gram, wanted, rcond=1e-12)[0]
