@@ -1,9 +1,11 @@
 """Pictures to batches: shuffled, mixed, repeated, sharded by process, resumable."""
 import functools
 import os
+import sys
 
 from absl import flags
 import grain
+from grain.experimental import index_shuffle
 import numpy as np
 
 from data import processes as others, tokenizers
@@ -18,10 +20,52 @@ def order(pictures, seed: int):
   Of several sources, position k holds the next record of the one that lags most behind
   its weight, so each keeps to epochs of its own.
   """
-  starts = getattr(pictures, 'starts', (0, len(pictures)))
-  each = [grain.MapDataset.range(int(a), int(b)).shuffle(seed=(seed + 7919 * k) % 2**32)
-          .repeat(None) for k, (a, b) in enumerate(zip(starts, starts[1:]))]
+  each = []
+  for k, source in enumerate(pictures.sources):
+    first, end = pictures.starts[k:k + 2]
+    own = (seed + 7919 * k) % 2**32
+    if hasattr(source, 'window'):
+      each.append(grain.MapDataset.source(
+          Groups(source.starts, end - first, source.window, own, first)))
+    else:
+      each.append(grain.MapDataset.range(first, end).shuffle(seed=own).repeat(None))
   return each[0] if len(each) == 1 else grain.MapDataset.mix(each, pictures.weights)
+
+
+class Groups:
+  """The order of records that are read by groups: neighbours lie in few of them.
+
+  An epoch is a permutation of the groups, and one of the records in each `window` of
+  groups that follow one another there.
+  """
+
+  def __init__(self, starts, count: int, window: int, seed: int, first: int):
+    """starts: of the groups, from 0. count: records. first: the number of record 0."""
+    self.starts, self.sizes = np.array(starts), np.diff([*starts, count])
+    self.count, self.window, self.seed, self.first = count, window, seed, first
+
+  def __len__(self):
+    return sys.maxsize
+
+  def epoch(self, e: int):
+    """(the groups in their order, [0, where each ends])."""
+    groups = np.random.default_rng((self.seed, e)).permutation(len(self.sizes))
+    return groups, np.concatenate([[0], np.cumsum(self.sizes[groups])])
+
+  def __getitem__(self, position: int) -> int:
+    e, at = divmod(int(position), self.count)
+    if self.__dict__.get('_now', (None,))[0] != e:
+      self._now = e, *self.epoch(e)  # one assignment: other threads see all or none
+    now, groups, ends = self._now
+    if now != e:  # another thread is in another epoch
+      groups, ends = self.epoch(e)
+    w = (np.searchsorted(ends, at, 'right') - 1) // self.window * self.window
+    low, high = int(ends[w]), int(ends[min(w + self.window, len(groups))])
+    if high - low > 1:
+      at = low + index_shuffle(at - low, max_index=high - low - 1,
+                               seed=(self.seed + e + int(w)) % 2**32, rounds=4)
+    g = np.searchsorted(ends, at, 'right') - 1
+    return int(self.first + self.starts[groups[g]] + at - ends[g])
 
 
 class Reader:

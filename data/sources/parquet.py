@@ -1,11 +1,13 @@
 """Parquet files with encoded pictures in a column, as on the Hugging Face hub.
 
-A Parquet file is read by row groups, so a record costs its whole group. The hub writes
-groups of about a hundred pictures; for files with large ones, or for many epochs,
-`python -m data.prepare` makes something better of them.
+A Parquet file is read by row groups, so a record costs its whole group, a hundred
+pictures or so in files of the hub. Therefore training shuffles groups, and records only
+among a few groups that come together (`window`), so that each is read once an epoch.
 """
 import bisect
 import functools
+import hashlib
+import threading
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ from data.problems import Bad
 from data.sources import paths
 
 NAMES = ('image', 'jpg', 'png', 'img', 'picture')  # of columns, where '' looks
-HELD = 1 << 28  # bytes of row groups kept, in each process
+HELD = 1 << 28  # bytes of row groups kept, in each process: two windows of them
 
 
 class Parquet:
@@ -28,7 +30,8 @@ class Parquet:
     Raises:
       ValueError: no file matches, one is no Parquet, or lacks the columns.
     """
-    self.files = [f['path'] for f in paths.find(c.path, self.ENDINGS)]
+    found = paths.find(c.path, self.ENDINGS)
+    self.files = [f['path'] for f in found]
     first = self._open(self.files[0]).schema_arrow
     self.image, self.caption = columns(first, c.image, c.caption, self.files[0])
     self.groups, self.starts, total, most = [], [], 0, 1
@@ -43,9 +46,11 @@ class Parquet:
           total, most = total + group.num_rows, max(most, group.total_byte_size)
     if whole and not total:
       raise ValueError(f'config.data.path is {c.path!r}, whose files have no rows.')
-    self.count, self.slots, self.problems = total, max(1, min(64, HELD // most)), {}
-    self.name = f'parquet:{[paths.name(f) for f in self.files]}:{self.starts}:{total}'
-    self._groups = None
+    self.count, self.problems = total, {}
+    self.window = max(1, min(64, HELD // most // 2))  # groups
+    about = [(paths.name(f['path']), f['size']) for f in found], self.starts, total
+    self.name = f'parquet:{hashlib.sha256(repr(about).encode()).hexdigest()[:16]}'
+    self._open_cache()
 
   def _open(self, path: str):
     fs, inner = paths.system(path)
@@ -76,10 +81,10 @@ class Parquet:
     return f'{path}, row {i - self.starts[at]} of group {group}'
 
   def _value(self, i: int, column: str):
-    if self._groups is None:
-      self._groups = functools.lru_cache(self.slots)(self._read)
     at = bisect.bisect_right(self.starts, i) - 1
-    return self._groups(at, column)[i - self.starts[at]].as_py()
+    with self._lock:  # or two threads would read the same group
+      group = self._groups(at, column)
+    return group[i - self.starts[at]].as_py()
 
   def _read(self, at: int, column: str):
     path, group = self.groups[at]
@@ -89,8 +94,17 @@ class Parquet:
     except (ValueError, pa.ArrowException, OSError) as e:
       raise Bad('unreadable file', f'{path}: {e}') from e
 
+  def _open_cache(self):
+    """Of columns of groups: pictures and captions of two windows."""
+    self._groups = functools.lru_cache(4 * self.window)(self._read)
+    self._lock = threading.Lock()
+
   def __getstate__(self):
-    return self.__dict__ | {'_groups': None}
+    return self.__dict__ | {'_groups': None, '_lock': None}
+
+  def __setstate__(self, state):
+    self.__dict__.update(state)
+    self._open_cache()
 
 
 def columns(schema, image: str, caption: str, at: str) -> tuple[str, str]:

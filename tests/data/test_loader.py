@@ -142,6 +142,30 @@ def test_a_mixture_keeps_to_its_weights_and_to_the_epochs_of_each(bpe, tmp_path)
   assert made.number(mixed[10 + 7]['image'] + 4) == 7
 
 
+def test_each_group_of_parquet_is_read_once_an_epoch(bpe, tmp_path):
+  made.parquet(tmp_path / 'in' / 'a.parquet', 43, group=4)
+  made.parquet(tmp_path / 'in' / 'b.parquet', 30, group=7)
+  pictures = sources.Pictures(
+      made.config(tmp_path, source='parquet', path=str(tmp_path / 'in')))
+  source, reads = pictures.sources[0], []
+  source.window = 3
+  source._open_cache()
+  read_group = source._read
+  source._read = lambda at, column: reads.append((at, column)) or read_group(at, column)
+  source._open_cache()
+  order, starts = loader.order(pictures, 1), np.array(source.starts)
+  epochs = [[order[k] for k in range(73 * e, 73 * (e + 1))] for e in range(3)]
+  for epoch in epochs:
+    assert sorted(epoch) == list(range(73))
+  assert epochs[0] != epochs[1] != epochs[2]
+  for i in epochs[0]:
+    pictures[i]
+  assert sorted(reads) == sorted(
+      (g, column) for g in range(len(starts)) for column in ('image', 'text'))
+  mixed = sum(a // 4 != b // 4 for a, b in zip(epochs[0], epochs[0][1:]))
+  assert mixed > 30  # and neighbours are seldom of one group
+
+
 def test_bad_pictures_are_counted_as_they_are_given(bpe, tmp_path):
   made.folder(tmp_path / 'in', N)
   for name in ('part0/00000.png', 'part1/00001.png'):
