@@ -58,6 +58,8 @@ def main(flag, beam_flags):
     raise ValueError('--out=FOLDER is needed: it is made if it does not exist.')
   if beam_flags and not flag.beam:
     raise ValueError(f'{beam_flags[0]} is for Beam, which --beam asks for.')
+  if flag.beam:
+    from data import beam  # large, and said at once where it is missing
   c = flag.config.data
   plan = shards.plan(c, flag.out, size=flag.size or c.size, encoding=flag.encoding,
                      quality=flag.quality, shards=flag.shards)
@@ -66,7 +68,6 @@ def main(flag, beam_flags):
     return
   jobs = shards.begin(plan, flag.out)
   if flag.beam:
-    from data import beam
     beam.run(jobs, beam_flags)
   else:
     run_here(jobs, min(flag.processes, max(1, len(jobs))))

@@ -165,6 +165,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(flag, expected, tmp_path, scripts
   assert err.startswith('data.prepare: ') and not (tmp_path / 'out').exists()
 
 
+def test_without_beam_it_says_what_to_install(tmp_path, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'apache_beam', None)
+  monkeypatch.delitem(sys.modules, 'data.beam', raising=False)
+  with pytest.raises(ValueError, match='pip install -r requirements-beam.txt'):
+    import data.beam  # noqa: F401
+
+
 def test_as_a_beam_pipeline(tmp_path):
   """On Beam's own runner: the same shards, bit for bit."""
   pytest.importorskip('apache_beam')
