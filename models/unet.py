@@ -277,6 +277,9 @@ class UNet(nn.Module):
                  remat=layers.REMAT)
     check.levels(self, key, *('groups', 'heads') if self.heads else ('groups',
                                                                      'head_width'))
+    if self.kind == 'self' and max(*self.attention, self.middle) > 1:
+      raise ValueError(f'{key}.attention is {self.attention} and {key}.middle '
+                       f'{self.middle}; with kind=self each is 0 or 1.')
     check.multiple(size, self.patch * 2 ** (len(self.mults) - 1),
                    'patch times 2 for each level but the first')
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import models
-from models import attention, condition, dit, layers, splash, text_to_image, unet
+from models import attention, condition, dit, layers, mmdit, splash
+from models import text_to_image, unet
 
 B, SIZE, L = 2, 8, 6
 UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(0, 1), head_width=4,
@@ -160,6 +161,39 @@ def test_what_is_computed_again_changes_nothing(keep):
                got, want)
 
 
+def test_a_program_does_not_grow_with_the_depth():
+  def size(depth):
+    net = mmdit.MMDiT(width=8, depth=depth, heads=2, dual=depth // 2, remat='dots')
+    args = (jnp.zeros((1, 4, 4, 16)), jnp.zeros(1), jnp.zeros((1, L, 5)),
+            jnp.ones((1, L), bool), jnp.zeros((1, 3)))
+    params = jax.eval_shape(net.init, jax.random.key(0), *args)
+    loss = lambda params: net.apply(params, *args).sum()
+    return len(jax.jit(jax.grad(loss)).lower(params).as_text().splitlines())
+  assert size(6) == size(12)
+
+
+def test_dropout_drops_only_where_its_rng_is_given():
+  block = unet.ResBlock(8, 4, 1e-6, True, 0.5, False, jnp.float32)
+  x, c = jnp.ones((1, 4, 4, 8)), jnp.ones((1, 3))
+  params = moved(jax.eval_shape(block.init, jax.random.key(0), x, c))
+  def run(rate, *keys):
+    rngs = {'dropout': keys[0]} if keys else None
+    return block.copy(dropout=rate).apply(params, x, c, rngs=rngs)
+  np.testing.assert_array_equal(run(0.5), run(0.0))
+  a, b, again = (run(0.5, jax.random.key(i)) for i in (1, 2, 1))
+  assert jnp.abs(a - b).max() > 1e-3 and jnp.abs(a - run(0.0)).max() > 1e-3
+  np.testing.assert_array_equal(a, again)
+
+
+def test_times_are_told_in_the_units_of_their_papers():
+  t = jnp.array([0.001, 0.25, 1.0])
+  told = {name: row(t) for name, row in layers.TIMES.items()}
+  np.testing.assert_allclose(told['index'], [0, 249, 999], atol=1e-4)
+  np.testing.assert_allclose(told['steps'], [1, 250, 1000], rtol=1e-6)
+  np.testing.assert_allclose(told['edm'], np.log([0.08, 20, 80]) / 4, rtol=1e-5)
+  np.testing.assert_allclose(told['data'], [0.999, 0.75, 0])
+
+
 def test_rotary_positions_turn_by_row_and_column():
   """Products of turned vectors depend on how far apart their places are, alone."""
   turn = layers.rotary(4, 5, 8)
@@ -240,6 +274,7 @@ BUILD = dict(vocab=300, length=16, size=16)
     ('model', {'head_width': 3}, 'config.model.head_width is 3, which does not divide'),
     ('model', {'groups': 3}, 'config.model.groups is 3'),
     ('model', {'attention': (1, 1)}, 'config.model.attention has 2 entries'),
+    ('model', {'kind': 'self', 'middle': 2}, 'with kind=self each is 0 or 1'),
     ('model', {'time': 'x'}, "config.model.time is 'x', not one of"),
     ('condition', {'heads': 3}, 'config.condition.heads is 3'),
     ('condition', {'width': 0}, 'config.condition.width is 0'),
