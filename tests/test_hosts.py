@@ -32,7 +32,7 @@ def test_two_processes_train_as_one(tmp_path):
                '--processes=2', f'--process={i}') for i in range(2)]
   said = [process.communicate(timeout=300) for process in two]
   assert [process.returncode for process in two] == [0, 0], said
-  one = start(tmp_path, 'one', 4)
+  one = start(tmp_path, 'one', 4, '--config.train.sample_every=0')
   out, err = one.communicate(timeout=300)
   assert one.returncode == 0, err
   assert '4 cpu device(s)' in out and '4 cpu device(s)' in said[0][0]

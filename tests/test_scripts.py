@@ -13,8 +13,8 @@ import pytest
 from conftest import tiny
 import scripts as forks
 
-TRAIN = ('train.py', '--config.train.steps=300', '--config.train.log_every=10',
-         '--config.train.checkpoint_every=20', '--config.train.sample_every=1000',
+TRAIN = ('train.py', '--config.train.steps=120', '--config.train.log_every=10',
+         '--config.train.checkpoint_every=30', '--config.train.sample_every=1000',
          '--config.sample.prompts=("a red ring","a blue star")')
 
 
@@ -60,18 +60,18 @@ def test_a_run_leaves_what_is_promised(run):
       'config.json', 'metrics.jsonl', 'checkpoints', 'samples', 'tensorboard',
       'tokenizer.json'}
   lines = logged(run)
-  assert [x['step'] for x in lines] == list(range(10, 301, 10))
+  assert [x['step'] for x in lines] == list(range(10, 121, 10))
   assert {'loss', 'grad_norm', 'lr', 'skipped', 'loss_t0'} <= lines[0].keys()
   losses = [x['loss'] for x in lines]
   assert np.mean(losses[-5:]) < 0.9 * losses[0]
-  assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'280', '300'}
-  assert (run / 'samples' / '300.png').exists()
+  assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'90', '120'}
+  assert (run / 'samples' / '120.png').exists()
   assert any((run / 'tensorboard').iterdir())
 
 
 def test_killed_at_any_moment_a_run_goes_on_bitwise(root, run, scripts):
   workdir = root / 'killed'
-  for after in (1, 90, 190):  # logged steps before the next kill
+  for after in (1, 60):  # logged steps before the next kill
     process = subprocess.Popen(
         forks.command(train(root, 'killed')), cwd=forks.ROOT, env=forks.environment(),
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -98,7 +98,7 @@ def test_asked_to_stop_a_run_saves_where_it_is(root, run, scripts):
   rest = process.stdout.read()
   assert process.wait() == 0 and 'as asked' in rest
   last = logged(root / 'asked')[-1]['step']
-  assert 50 <= last < 300 and (root / 'asked' / 'checkpoints' / str(last)).exists()
+  assert 50 <= last < 120 and (root / 'asked' / 'checkpoints' / str(last)).exists()
   assert scripts.run(*train(root, 'asked'))[0] == 0
   assert logged(root / 'asked')[-1] == logged(run)[-1]
 
@@ -111,12 +111,7 @@ def test_trains_and_previews_on_a_mesh(root, scripts):
   assert code == 0 and '8 cpu device(s)' in out, err
   code, out, err = eight.run(*train(root, 'odd'), *flags, '--config.train.batch=6')
   assert code == 2 and 'config.train.batch is 6' in err
-  code, out, err = eight.run(*train(root, 'part'), '--config.mesh.data=2',
-                             '--config.train.steps=20')
   eight.close()
-  assert code == 0 and '2 cpu device(s)' in out, err
-  first = logged(root / 'mesh')[0]['loss']
-  assert abs(first - logged(root / 'part')[0]['loss']) < 1e-5
   code, out, err = scripts.run(*train(root, 'mesh'), '--config.train.steps=30')
   assert code == 0 and 'resumed at step 20' in out, err  # on one device now
 
@@ -128,7 +123,7 @@ def test_help_names_the_flags(scripts):
 
 def test_a_finished_run_says_so(run, root, scripts):
   code, out, _ = scripts.run(*train(root, 'whole'))
-  assert code == 0 and 'is at step 300' in out
+  assert code == 0 and 'is at step 120' in out
 
 
 def sample(scripts, run, *rest):
@@ -238,48 +233,7 @@ def test_a_run_is_resumed_only_as_it_was(root, run, scripts):
   code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=16')
   assert code == 2 and 'config.model.width' in err
   code, out, err = scripts.run('train.py', f'--workdir={run}')  # its own config
-  assert code == 0 and 'is at step 300' in out, err
-
-
-@pytest.fixture(scope='module')
-def folder(root):
-  """Sixty pictures and four that are none."""
-  (root / 'mine').mkdir()
-  for i in range(64):
-    picture = Image.new('RGB', (20, 16), (4 * i, 0, 0))
-    picture.save(root / 'mine' / f'{i}.png')
-    (root / 'mine' / f'{i}.txt').write_text(f'a number {i}')
-  for i in range(4):
-    (root / 'mine' / f'{i}.png').write_text('<html>')
-  return (f'--config.data.path={root}/mine', '--config.data.source=folder',
-          '--config.train.steps=40')
-
-
-def test_trains_on_a_folder_and_counts_what_is_bad(root, folder, scripts):
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder)
-  assert code == 0 and '64 pictures' in out, err
-  lines = logged(root / 'mine_run')  # 40 batches of 8 are five epochs
-  assert sum(line['bad'] for line in lines) == 4 * 5
-  assert '20 of 320 pictures (6.2%) were bad: 20 not a picture' in out
-
-
-def test_too_many_bad_pictures_stop_the_run(root, folder, scripts):
-  code, out, err = scripts.run(*train(root, 'mine_bad'), *folder,
-                               '--config.data.max_bad=0.01')
-  assert code == 2 and 'config.data.max_bad is 0.01' in err, err
-  assert 'not a picture' in err and err.count('\n') == 1
-
-
-def test_data_that_changed_are_refused_and_moved_ones_are_not(root, folder, scripts):
-  moved = root / 'elsewhere'
-  shutil.copytree(root / 'mine', moved)
-  more = f'--config.data.path={moved}', '--config.train.steps=60'
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more)
-  assert code == 0 and 'resumed at step 40' in out, err
-  (moved / 'new.png').write_bytes((moved / '9.png').read_bytes())
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more,
-                               '--config.train.steps=80')
-  assert code == 2 and 'its records have changed' in err and err.count('\n') == 1
+  assert code == 0 and 'is at step 120' in out, err
 
 
 def test_many_steps_that_are_not_finite_stop_the_run(root, scripts):

@@ -65,7 +65,7 @@ def alone(parts, config):
   return run(parts, config, meshes.make(1))
 
 
-@pytest.mark.parametrize('shape', [(8, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize('shape', [(2, 2, 2)])
 def test_losses_agree_on_one_and_on_eight_devices(parts, config, alone, shape):
   metrics, state = run(parts, config, meshes.make(*shape))
   for a, b in zip(alone[0], metrics):
