@@ -20,8 +20,10 @@ from training import checkpoint, loss as losses, mesh as meshes, specs, weights
 RANDOM = ('adaptive', 'ddpm', 'dpmpp_2m_sde', 'edm', 'euler_ancestral', 'lcm')
 INIT, NOISE = 2**32 - 1, 2**32 - 2  # folded into the seed; training steps are below
 PART = re.compile(r'(.*?)(?::(-?\d+(?:\.\d+)?))?')  # of a prompt, and its weight
-FILLS = {'blend': dict, 'repaint': lambda jump=10, repeats=10: dict(
-    jump=jump, repeats=repeats)}
+FILLS = {  # options -> those of editing.resampling, or None for no resampling
+    'blend': lambda: None,
+    'repaint': lambda jump=10, repeats=10: dict(jump=jump, repeats=repeats)}
+fold_all = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 def build_model(c, vocab: int):
@@ -162,20 +164,18 @@ def make_sampler(model, c, *, film: bool = False, weak=None, strength: float = 1
     raise ValueError("config.sample.solver is 'adaptive', whose steps differ from "
                      'picture to picture: it takes no film and no rule that remembers.')
   times, size = time_grid(c, strength), c.data.size
-  name, options = specs.parse(fill, '--fill')
-  if name == 'repaint':
-    options = specs.make(FILLS, fill, 'fill')
+  repaint = specs.make(FILLS, fill, 'fill')
 
   def draw(params, request):
     keys, solver, way = request['keys'], method, times
     eps = request.get('noise', sampling.initial_noise(keys, (size, size, 3)))
-    x = eps * jnp.hypot(*noise(times[0]))
+    x = sampling.prior(noise, times[0], eps)
     if 'image' in request:
       image = request['image']
       if strength < 1:
         x = process.add_noise(image, eps, *noise(times[0]))
-    if 'mask' in request and name == 'repaint':
-      way = editing.resampling(times, **options)
+    if 'mask' in request and repaint:
+      way = editing.resampling(times, **repaint)
       solver = editing.repainted(method, noise, image, request['mask'])
     elif 'mask' in request:
       solver = editing.blended(method, noise, image, request['mask'], eps)
@@ -203,17 +203,22 @@ def check_sampler(model, c):
   jax.eval_shape(make_sampler(model, c), {'strong': shapes_of(model, c)}, request)
 
 
+def plain(c):
+  """A config whose denoiser is the network's own: no guidance, nothing clipped."""
+  c = c.copy_and_resolve_references()
+  c.sample.guidance, c.sample.clip = 1.0, 'none'
+  return c
+
+
 def make_likelihood(model, c):
   """(params, request with 'image' uint8 [b h w 3], key) -> bits a dimension f32[b]."""
   noise, _, _ = losses.process_of(c.diffusion)
-  times = editing.upward(time_grid(c))
-  alone = c.copy_and_resolve_references()
-  alone.sample.guidance, alone.sample.clip = 1.0, 'none'
+  times, c = editing.upward(time_grid(c)), plain(c)
   def bits(params, request, key):
     level, probe = jax.random.split(key)
     image = request['image']
     x0 = (image + jax.random.uniform(level, image.shape)) / 128 - 1
-    given = guidance_of(alone, model, None, {'strong': params}, request)
+    given = guidance_of(c, model, None, {'strong': params}, request)
     log_p = likelihood.log_likelihood(
         lambda x, t: given.denoise(x, t, ())[0], noise, x0, times, probe)
     return likelihood.bits_per_dim(log_p, image.shape[1:])
@@ -228,7 +233,7 @@ def noise_of(seed: int, picture, size: int):
 def keys_of(seed: int, picture):
   """A key for each picture, by its number among those of its prompt."""
   root = jax.random.fold_in(jax.random.key(seed), NOISE)
-  return jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))(root, picture)
+  return fold_all(root, picture)
 
 
 def invert(run: Run, request: dict):
@@ -247,11 +252,9 @@ def invert(run: Run, request: dict):
     raise ValueError(f'--invert takes a solver without chance and with given steps, '
                      f'such as heun or ddim, not {c.sample.solver!r}.')
   solver, down = solver_of(c, noise)[0], time_grid(c)
-  alone = c.copy_and_resolve_references()
-  alone.sample.guidance, alone.sample.clip = 1.0, 'none'
   keys = keys_of(0, np.zeros(1, int))
   def there_and_back(params, request):
-    given = guidance_of(alone, run.model, None, params, request)
+    given = guidance_of(plain(c), run.model, None, params, request)
     def follow(x, times):
       return sampling.sample(given.denoise, solver, x, times, keys, memory=())
     x = follow(request['image'], editing.upward(down))

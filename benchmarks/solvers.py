@@ -78,7 +78,8 @@ def order_of(solver, noise) -> float:
   """By how many powers of two the error falls when steps are halved. In float64."""
   errors, start, end = [], 0.8, 0.3
   keys = jax.random.split(jax.random.key(0), 4)
-  first = sampling.prior(noise, jnp.float64(start), keys, SHAPE)
+  first = sampling.prior(noise, jnp.float64(start),
+                         sampling.initial_noise(keys, SHAPE))
   step = jax.jit(lambda *args: solver.step(denoiser(noise), *args, keys))
   for steps in (80, 160):
     x, state = first, solver.init(first)

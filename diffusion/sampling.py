@@ -5,11 +5,6 @@ import jax.numpy as jnp
 from diffusion import process, solvers
 
 
-def time_grid(steps: int, last: float = 1.0):
-  """Evenly spaced times f32[steps + 1] from `last` down to 0."""
-  return jnp.linspace(last, 0.0, steps + 1, dtype=jnp.float32)
-
-
 def denoiser(predict, schedule, row):
   """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
 
@@ -29,12 +24,12 @@ def initial_noise(keys, shape):
   return jax.vmap(one)(keys)
 
 
-def prior(schedule, t, keys, shape):
+def prior(schedule, t, eps):
   """x_t f32[b h w c] with hardly any picture in it, to start from at time t (f32[]).
 
   sqrt(alpha^2 + sigma^2) times noise: what x_t is if pictures are standard normal.
   """
-  return jnp.hypot(*schedule(t)) * initial_noise(keys, shape)
+  return jnp.hypot(*schedule(t)) * eps
 
 
 def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False,

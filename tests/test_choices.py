@@ -104,6 +104,8 @@ BAD = {
     'all noise': ('--image=x.png', 'lost in noise'),
     'no picture': ('--image=none.png --strength=0.5', 'none.png'),
     'fill': ('--fill=repaint', '--fill is for --mask'),
+    'unknown fill': ('--image={root}/grey.png --mask={root}/half.png --fill=x',
+                     "'x', not one of ['blend', 'repaint']"),
     'invert by chance': ('--image={root}/grey.png --invert=x --solver=ddpm',
                          'without chance'),
     'weak run': ('--weak={root}/none', '--weak={root}/none'),

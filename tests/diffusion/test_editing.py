@@ -22,7 +22,7 @@ def denoiser(noise):
 
 
 def test_part_of_a_grid_is_its_end():
-  times = sampling.time_grid(10)
+  times = jnp.linspace(1, 0, 11)
   np.testing.assert_array_equal(editing.part(times, 0.3), times[-4:])
   np.testing.assert_array_equal(editing.part(times, 1.0), times)
   np.testing.assert_array_equal(editing.part(times, 0.001), times[-2:])
@@ -33,9 +33,9 @@ def test_blending_keeps_what_is_known(name):
   noise = schedule.flow
   eps = sampling.initial_noise(KEYS, (4, 4, 1))
   solver = editing.blended(solvers.SOLVERS[name](noise), noise, KNOWN, MASK, eps)
-  got = sampling.sample(denoiser(noise), solver, eps, sampling.time_grid(20), KEYS)
+  got = sampling.sample(denoiser(noise), solver, eps, jnp.linspace(1, 0, 21), KEYS)
   free = sampling.sample(denoiser(noise), solvers.SOLVERS[name](noise), eps,
-                         sampling.time_grid(20), KEYS)
+                         jnp.linspace(1, 0, 21), KEYS)
   np.testing.assert_allclose(got * (1 - MASK), KNOWN * (1 - MASK), atol=1e-6)
   np.testing.assert_allclose(got * MASK, free * MASK, atol=1e-5)  # independent pixels
 
@@ -54,7 +54,7 @@ def test_repaint_keeps_what_is_known_and_draws_the_rest_from_the_data():
   known, mask = (jnp.broadcast_to(x[:1], (n, 4, 4, 1)) for x in (KNOWN, MASK))
   solver = editing.repainted(solvers.SOLVERS['ddpm'](noise), noise, known, mask)
   x_T = sampling.initial_noise(keys, (4, 4, 1))
-  times = editing.resampling(sampling.time_grid(60), 10, 3)
+  times = editing.resampling(jnp.linspace(1, 0, 61), 10, 3)
   got = sampling.sample(denoiser(noise), solver, x_T, times, keys)
   np.testing.assert_allclose(got * (1 - mask), known * (1 - mask), atol=1e-6)
   painted = got[:, :, 2:]
@@ -66,7 +66,7 @@ def test_repaint_refuses_solvers_that_look_back():
   noise = schedule.flow
   solver = editing.repainted(solvers.SOLVERS['dpmpp_2m'](noise), noise, KNOWN, MASK)
   with pytest.raises(ValueError, match='without memory'):
-    sampling.sample(denoiser(noise), solver, KNOWN, sampling.time_grid(3), KEYS)
+    sampling.sample(denoiser(noise), solver, KNOWN, jnp.linspace(1, 0, 4), KEYS)
 
 
 @pytest.mark.parametrize('noise', [schedule.flow, schedule.cosine, schedule.linear])
@@ -74,7 +74,7 @@ def test_repaint_refuses_solvers_that_look_back():
 def test_inversion_finds_the_noise_and_comes_back(solver, bound, noise):
   errors = []
   for n in (50, 100):
-    times = sampling.time_grid(n)
+    times = jnp.linspace(1, 0, n + 1)
     def follow(x, times):
       return sampling.sample(denoiser(noise), solvers.SOLVERS[solver](noise), x, times,
                              KEYS)

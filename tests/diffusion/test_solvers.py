@@ -30,7 +30,7 @@ STOCHASTIC = [  # solver, its options, a schedule
 def start_of(noise, t, n: int, shape=SHAPE):
   """(keys, x at time t) of n pictures."""
   keys = jax.random.split(jax.random.key(0), n)
-  return keys, sampling.prior(noise, t, keys, shape)
+  return keys, sampling.prior(noise, t, sampling.initial_noise(keys, shape))
 
 
 @pytest.mark.parametrize('solver, options, order, name', [
