@@ -1,4 +1,5 @@
 """Checks of what a config gave to a module, with errors that name the key."""
+from models import layers
 
 
 def one_of(module, key: str, **tables):
@@ -39,6 +40,14 @@ def levels(module, key: str, *names):
     for name in names:
       divides(f'{key}.{name}', getattr(module, name), int(module.width * mult),
               'the width of a level')
+
+
+def transformer(module, key: str, size: int):
+  """Raises ValueError for fields that every transformer over patches has."""
+  positive(module, key, 'width', 'depth', 'heads', 'patch')
+  one_of(module, key, time=layers.TIMES, remat=layers.REMAT)
+  divides(f'{key}.heads', module.heads, module.width, f'{key}.width')
+  multiple(size, module.patch, 'of its patches')
 
 
 def multiple(size: int, step: int, why: str):

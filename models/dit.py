@@ -95,9 +95,7 @@ class DiT(nn.Module):
 
     h and w are multiples of patch. Returns f32[b h w out].
     """
-    x = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    b, h, w, _ = x.shape
-    x = nn.Dense(self.width, dtype=self.dtype, name='in')(x.reshape(b, h * w, -1))
+    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
     turn = lambda y: y
     if self.positions == 'fixed':
       x = x + layers.positions(h, w, self.width, step=self.place).astype(self.dtype)
@@ -115,19 +113,17 @@ class DiT(nn.Module):
     x = modulated(x, *self.last_parts(c))
     x = nn.Dense((self.out or self.channels) * self.patch**2, dtype=jnp.float32,
                  kernel_init=nn.initializers.zeros, name='out')(x)
-    return layers.depth_to_space(x.reshape(b, h, w, -1), self.patch)
+    return layers.depth_to_space(x.reshape(len(x), h, w, -1), self.patch)
 
   def check(self, size: int):
     """Raises ValueError for fields that do not go together, at a size in pixels."""
     key = 'config.model'
-    check.positive(self, key, 'width', 'depth', 'heads', 'patch', 'place')
-    check.one_of(self, key, positions=POSITIONS, pooled=POOLED, time=layers.TIMES,
-                 remat=layers.REMAT)
-    check.divides(f'{key}.heads', self.heads, self.width, f'{key}.width')
+    check.transformer(self, key, size)
+    check.positive(self, key, 'place')
+    check.one_of(self, key, positions=POSITIONS, pooled=POOLED)
     if self.positions == 'rope' and self.width // self.heads % 4:
       raise ValueError(f'{key}.width / {key}.heads is {self.width // self.heads}; '
                        'it must be a multiple of 4 for positions=rope.')
-    check.multiple(size, self.patch, 'of its patches')
 
   def condition(self, t, pooled):
     """What modulates the blocks: f32[b], [b e] -> [b width]."""

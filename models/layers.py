@@ -205,6 +205,16 @@ def space_to_depth(x, n: int):
   return x.reshape(b, h // n, w // n, n * n * c)
 
 
+def patches(x, n: int, width: int, dtype):
+  """Pictures [b h w c] as tokens of n x n pixels: ([b h/n*w/n width], h/n, w/n).
+
+  The layer is made in the module that calls this.
+  """
+  x = space_to_depth(x.astype(dtype), n)
+  b, h, w, _ = x.shape
+  return nn.Dense(width, dtype=dtype, name='in')(x.reshape(b, h * w, -1)), h, w
+
+
 def depth_to_space(x, n: int):
   """[b h w n*n*c] -> [b h*n w*n c]."""
   b, h, w, c = x.shape

@@ -114,10 +114,8 @@ class MMDiT(nn.Module):
 
     h and w are multiples of patch. Returns f32[b h w channels].
     """
-    x = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    b, h, w, _ = x.shape
+    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
     start = [(self.grid - side) // 2 * self.place for side in (h, w)]
-    x = nn.Dense(self.width, dtype=self.dtype, name='in')(x.reshape(b, h * w, -1))
     x = x + layers.positions(h, w, self.width, start, self.place).astype(self.dtype)
     def mlp(name, y):
       return layers.MLP(self.width, self.width, 'silu', dtype=self.dtype, name=name)(y)
@@ -137,15 +135,13 @@ class MMDiT(nn.Module):
     scale, shift = layers.Modulation(2, self.width, self.dtype, name='modulation')(c)
     x = nn.Dense(self.channels * self.patch**2, dtype=jnp.float32, name='out',
                  kernel_init=nn.initializers.zeros)(dit.modulated(x, shift, scale))
-    return layers.depth_to_space(x.reshape(b, h, w, -1), self.patch)
+    return layers.depth_to_space(x.reshape(len(x), h, w, -1), self.patch)
 
   def check(self, size: int):
     """Raises ValueError for fields that do not go together, at a size in pixels."""
     key = 'config.model'
-    check.positive(self, key, 'width', 'depth', 'heads', 'patch', 'grid', 'place')
-    check.one_of(self, key, time=layers.TIMES, remat=layers.REMAT)
-    check.divides(f'{key}.heads', self.heads, self.width, f'{key}.width')
-    check.multiple(size, self.patch, 'of its patches')
+    check.transformer(self, key, size)
+    check.positive(self, key, 'grid', 'place')
     if not 0 <= self.dual < self.depth:
       raise ValueError(f'{key}.dual is {self.dual}; it must be from 0 to {key}.depth - '
                        f'1, {self.depth - 1}.')

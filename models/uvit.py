@@ -55,10 +55,8 @@ class UViT(nn.Module):
 
     h and w are multiples of patch. Returns f32[b h w channels].
     """
-    x = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    b, h, w, _ = x.shape
-    n, l = h * w, text.shape[1]
-    x = nn.Dense(self.width, dtype=self.dtype, name='in')(x.reshape(b, n, -1))
+    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
+    b, n, l = *x.shape[:2], text.shape[1]
     time = layers.sinusoids(layers.TIMES[self.time](t), self.width)
     tokens = [time[:, None].astype(self.dtype), x]
     if l:
@@ -85,9 +83,6 @@ class UViT(nn.Module):
   def check(self, size: int):
     """Raises ValueError for fields that do not go together, at a size in pixels."""
     key = 'config.model'
-    check.positive(self, key, 'width', 'depth', 'heads', 'patch')
-    check.one_of(self, key, time=layers.TIMES, remat=layers.REMAT)
-    check.divides(f'{key}.heads', self.heads, self.width, f'{key}.width')
+    check.transformer(self, key, size)
     if self.depth % 2:
       raise ValueError(f'{key}.depth is {self.depth}; it must be even.')
-    check.multiple(size, self.patch, 'of its patches')
