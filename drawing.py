@@ -27,8 +27,8 @@ fold_all = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
 def build_model(c, vocab: int):
-  model = models.build(c.model, c.condition, vocab=vocab, length=c.tokenizer.length,
-                       size=c.data.size)
+  model = models.build(c.model, c.condition, c.autoencoder, vocab=vocab,
+                       length=c.tokenizer.length, size=c.data.size)
   if c.diffusion.learned_weight:
     model = model.clone(uncertainty=layers.Uncertainty())
   return model
@@ -156,36 +156,56 @@ def make_sampler(model, c, *, film: bool = False, weak=None, strength: float = 1
     int32[b 1+k l], the negative prompt and the parts of the prompt; 'weights': f32[b k]
     of the parts; 'keys': [b]; 'scale': f32[]} and, as needed, 'weak_tokens', like
     'tokens'; 'image': f32[b h w 3] to start from; 'mask': f32[b h w 1] to paint it anew
-    only where it is 1; 'noise': f32[b h w 3] instead of that of the keys.
+    only where it is 1; 'noise': f32[b *latent_shape] instead of that of the keys.
   """
   noise, _, _ = losses.process_of(c.diffusion)
   method, adaptive = solver_of(c, noise)
   if adaptive and (film or not c.sample.rule.startswith(('cfg', 'zero_star'))):
     raise ValueError("config.sample.solver is 'adaptive', whose steps differ from "
                      'picture to picture: it takes no film and no rule that remembers.')
-  times, size = time_grid(c, strength), c.data.size
+  times, shape = time_grid(c, strength), model.latent_shape(c.data.size)
   repaint = specs.make(FILLS, fill, 'fill')
 
   def draw(params, request):
     keys, solver, way = request['keys'], method, times
-    eps = request.get('noise', sampling.initial_noise(keys, (size, size, 3)))
+    to_latents, to_pixels = coder(model, params['strong'])
+    eps = request.get('noise', sampling.initial_noise(keys, shape))
     x = sampling.prior(noise, times[0], eps)
     if 'image' in request:
-      image = request['image']
+      image = to_latents(request['image'])
       if strength < 1:
         x = process.add_noise(image, eps, *noise(times[0]))
-    if 'mask' in request and repaint:
-      way = editing.resampling(times, **repaint)
-      solver = editing.repainted(method, noise, image, request['mask'])
-    elif 'mask' in request:
-      solver = editing.blended(method, noise, image, request['mask'], eps)
+    if 'mask' in request:
+      mask = covered(request['mask'], shape[0])
+      if repaint:
+        way = editing.resampling(times, **repaint)
+        solver = editing.repainted(method, noise, image, mask)
+      else:
+        solver = editing.blended(method, noise, image, mask, eps)
     given = guidance_of(c, model, weak, params, request)
     if adaptive:
-      return to_uint8(method(lambda x, t: given.denoise(x, t, ())[0], x, times))
-    return jax.tree.map(to_uint8, sampling.sample(
-        given.denoise, solver, x, way, keys, film, given.memory(x)))
+      x = method(lambda x, t: given.denoise(x, t, ())[0], x, times)
+      return to_uint8(to_pixels(x))
+    x = sampling.sample(given.denoise, solver, x, way, keys, film, given.memory(x))
+    if not film:
+      return to_uint8(to_pixels(x))
+    x, seen = x
+    return to_uint8(to_pixels(x)), jax.lax.map(lambda z: to_uint8(to_pixels(z)), seen)
 
   return jax.jit(draw)
+
+
+def coder(model, params):
+  """(pictures -> latents, latents -> pictures) of a model's autoencoder."""
+  apply = functools.partial(model.apply, {'params': params})
+  return (functools.partial(apply, method='to_latents'),
+          functools.partial(apply, method='to_pixels'))
+
+
+def covered(mask, side: int):
+  """A mask f32[b h w 1] by latents [b side side 1]: 1 where any of their pixels is."""
+  f = mask.shape[1] // side
+  return mask.reshape(len(mask), side, f, side, f, 1).max((2, 4))
 
 
 def to_uint8(x):
@@ -211,7 +231,13 @@ def plain(c):
 
 
 def make_likelihood(model, c):
-  """(params, request with 'image' uint8 [b h w 3], key) -> bits a dimension f32[b]."""
+  """(params, request with 'image' uint8 [b h w 3], key) -> bits a dimension f32[b].
+
+  Raises ValueError for a model of latents: theirs are not bits of pictures.
+  """
+  if c.autoencoder.name != 'none':
+    raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
+                     'dimension are known of models of pixels alone.')
   noise, _, _ = losses.process_of(c.diffusion)
   times, c = editing.upward(time_grid(c)), plain(c)
   def bits(params, request, key):
@@ -225,9 +251,9 @@ def make_likelihood(model, c):
   return jax.jit(bits)
 
 
-def noise_of(seed: int, picture, size: int):
-  """The noise from which those pictures of a prompt start, f32[m size size 3]."""
-  return sampling.initial_noise(keys_of(seed, picture), (size, size, 3))
+def noise_of(seed: int, picture, shape):
+  """The noise from which those pictures of a prompt start, f32[m *shape]."""
+  return sampling.initial_noise(keys_of(seed, picture), shape)
 
 
 def keys_of(seed: int, picture):
@@ -243,8 +269,8 @@ def invert(run: Run, request: dict):
     request: 'tokens', 'weights', 'image', each of one picture.
 
   Returns:
-    (noise f32[1 h w 3], root mean square difference of the picture that it leads to
-    by the same solver, of a range of 2).
+    (noise f32[1 *latent_shape], root mean square difference of the picture that it
+    leads to by the same solver, of a range of 2).
   """
   c = run.c
   noise, _, _ = losses.process_of(c.diffusion)
@@ -255,10 +281,11 @@ def invert(run: Run, request: dict):
   keys = keys_of(0, np.zeros(1, int))
   def there_and_back(params, request):
     given = guidance_of(plain(c), run.model, None, params, request)
+    to_latents, to_pixels = coder(run.model, params['strong'])
     def follow(x, times):
       return sampling.sample(given.denoise, solver, x, times, keys, memory=())
-    x = follow(request['image'], editing.upward(down))
-    error = jnp.sqrt(jnp.mean((follow(x, down) - request['image']) ** 2))
+    x = follow(to_latents(request['image']), editing.upward(down))
+    error = jnp.sqrt(jnp.mean((to_pixels(follow(x, down)) - request['image']) ** 2))
     return x / jnp.hypot(*noise(down[0])), error
   x, error = jax.jit(there_and_back)({'strong': run.params}, request)
   return np.asarray(x), float(error)
@@ -338,12 +365,17 @@ def request_of(tokenizer, prompts, length: int, num: int = 1, negative: str = ''
   return {'tokens': tokens.repeat(num, 0), 'weights': share.repeat(num, 0)}
 
 
+def shape_of(run: Run):
+  """(height, width, channels) of what the model of a run draws."""
+  return run.model.latent_shape(run.c.data.size)
+
+
 def weaker(run: Run, weak: Run, prompts, num: int) -> dict:
   """'weak_tokens' of the same prompts. Raises Mistake if it is of another process."""
   ours, theirs = run.c.diffusion.schedule, weak.c.diffusion.schedule
-  if (ours, run.c.data.size) != (theirs, weak.c.data.size):
-    raise cli.Mistake(f'--weak was trained with schedule {theirs!r} at '
-                      f'{weak.c.data.size} pixels, --workdir with {ours!r} at '
-                      f'{run.c.data.size}; both must be alike.')
+  here, there = shape_of(run), shape_of(weak)
+  if (ours, here) != (theirs, there):
+    raise cli.Mistake(f'--weak was trained with schedule {theirs!r} on {there}, '
+                      f'--workdir with {ours!r} on {here}; both must be alike.')
   request = request_of(weak.tokenizer, prompts, weak.c.tokenizer.length, num)
   return {'weak_tokens': request['tokens']}

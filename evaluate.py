@@ -130,7 +130,8 @@ def bits(flag, run, mesh):
     sources.prepare(c.data)
     pictures = sources.Pictures(c.data)
   chosen = np.random.default_rng(flag.seed).permutation(len(pictures))[:flag.num]
-  likelihood, found = drawing.make_likelihood(run.model, c), []
+  with cli.mistakes():
+    likelihood, found = drawing.make_likelihood(run.model, c), []
   progress = cli.Progress(len(chosen), 'pictures')
   for i in range(0, len(chosen), c.sample.batch):
     some = [pictures[int(j)] for j in chosen[i:i + c.sample.batch]]

@@ -199,15 +199,15 @@ def editing_of(flag, run, m: int) -> dict:
   return out
 
 
-def interpolation(flag, c, request) -> dict:
+def interpolation(flag, shape, request) -> dict:
   """A request of `num` rows of pictures on the way from the first to the last.
 
-  Prompts are mixed by weight, the noise along a sphere.
+  Prompts are mixed by weight, the noise [*shape] along a sphere.
   """
   n, num = flag.interpolate, flag.num
   share = np.tile(np.linspace(0, 1, n, dtype=np.float32), num)  # [num n]
   picture = np.arange(num).repeat(n)
-  ends = [drawing.noise_of(seed, picture, c.data.size) for seed in (
+  ends = [drawing.noise_of(seed, picture, shape) for seed in (
       flag.seed, flag.seed if flag.to_seed is None else flag.to_seed)]
   first, last = request['tokens'][0], request['tokens'][-1]  # [1+k l]
   weights = np.concatenate([(1 - share)[:, None] * request['weights'][:1],
@@ -243,7 +243,7 @@ def main(flag):
       run.tokenizer, prompts, c.tokenizer.length, flag.num, flag.negative)
   picture, num = np.tile(np.arange(flag.num), len(prompts)), flag.num
   if flag.interpolate:
-    request = interpolation(flag, c, request)
+    request = interpolation(flag, drawing.shape_of(run), request)
     picture, prompts = request.pop('picture'), [' to '.join(prompts)] * flag.num
     num = flag.interpolate
   weak = drawing.load(flag.weak, mesh, 'weak') if flag.weak else None

@@ -18,8 +18,8 @@ import numpy as np
 import cli
 from configs import base
 from data import images, loader, problems, sources, tokenizers
-import evaluate
 import drawing
+import evaluate
 from training import checkpoint, ema, log as logs, loss as losses, mesh as meshes
 from training import optim, specs, state as states, step as steps, weights
 
@@ -101,14 +101,21 @@ def wait_for_all(name: str):
 
 
 def prepare_tokenizer(c, workdir: str, pictures):
-  """The tokenizer of the run in the workdir; of a new run, made from its captions."""
+  """The tokenizer in the workdir; of a new run, a public one or one of its captions."""
   path = os.path.join(workdir, 'tokenizer.json')
   if jax.process_index() == 0 and not started(workdir):
     with cli.mistakes():
-      trained = (tokenizers.classes(pictures.captions(), c.condition.classes)
-                 if c.condition.name == 'class' else
-                 tokenizers.train(pictures.captions(), c.tokenizer.vocab))
-    cli.write_text(path, trained.to_str())
+      others = [found for part, place in c.weights if part == 'text_encoder' and
+                os.path.exists(found := os.path.join(place, 'tokenizer.json'))]
+      if c.tokenizer.files:
+        made = tokenizers.public(c.tokenizer.files)
+      elif others:  # of a run of ours
+        made = tokenizers.load(others[0])
+      elif c.condition.name == 'class':
+        made = tokenizers.classes(pictures.captions(), c.condition.classes)
+      else:
+        made = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    cli.write_text(path, made.to_str())
   wait_for_all('tokenizer')
   with cli.mistakes():
     return tokenizers.load(path)
@@ -120,6 +127,33 @@ def of_all(tally):
   if jax.process_count() > 1:
     counts = multihost_utils.process_allgather(counts).sum(0)
   return problems.Tally(counts)
+
+
+def part_of(params, part: str, place: str):
+  """What lies below 'a/b' in a tree of parameters.
+
+  Raises ValueError if there is no such part, or nothing to read it from.
+  """
+  for name in part.split('/'):
+    if not isinstance(params, dict) or name not in params:
+      known = sorted(params) if isinstance(params, dict) else 'nothing'
+      raise ValueError(f'config.weights has the part {part!r}; there is no {name!r}, '
+                       f'only {known}.')
+    params = params[name]
+  if not os.path.exists(place):
+    raise ValueError(f'config.weights has {part!r} from {place!r}; there is no such '
+                     'folder.')
+  return params
+
+
+def start_from_others(c, state):
+  """The state of a new run, with the parts that config.weights names from exports."""
+  for part, place in c.weights:
+    with cli.mistakes():
+      shapes = part_of(states.whole(state.params, state.frozen), part, place)
+      values = weights.load(os.path.join(place, weights.FILE), shapes, part)
+    state = states.replaced(state, part, values)
+  return state
 
 
 class Stop:
@@ -181,7 +215,10 @@ def dry_run(c):
   model = drawing.build_model(c, c.tokenizer.vocab)
   losses.make(model, c.diffusion, np.zeros(c.tokenizer.length, np.int32))
   drawing.check_sampler(model, c)
-  optim.check(c.optim, drawing.shapes_of(model, c))
+  shapes = drawing.shapes_of(model, c)
+  optim.check(c.optim, shapes)
+  for part, place in c.weights:
+    part_of(shapes, part, place)
   return mesh, optimizer, rate, profiles
 
 
@@ -226,6 +263,8 @@ def main(flag):
       state = saved.restore(shapes, batches)
     if state is None:
       raise cli.Mistake(f'--workdir={workdir}: no checkpoint in it can be read.')
+  else:
+    state = start_from_others(c, state)
   first = int(state.step)
   if first >= c.train.steps:
     return print(

@@ -35,7 +35,11 @@ def get_config():
   c.tokenizer = ConfigDict(dict(
       vocab=1024,          # tokens, of which 256 are the single bytes
       length=24,           # tokens of a caption, longer ones are cut
+      files=(),            # public ones instead: ((folder or tokenizer.json, length),)
   ))
+
+  c.autoencoder = ConfigDict(dict(  # none, kl; the fields of models/autoencoder.py
+      name='none'))        # none: the model sees pixels
 
   c.model = ConfigDict(dict(
       name='unet',
@@ -52,6 +56,8 @@ def get_config():
   ))
   c.condition = ConfigDict(dict(  # text, class, none; the fields of models/condition.py
       name='text', width=128, depth=2, heads=4))
+
+  c.weights = ()           # parts that start from others: (('text_encoder', folder),)
 
   # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
@@ -131,6 +137,9 @@ NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
     train.averages_every diffusion.input_std'''.split()
 
 
+MODULES = 'config.model', 'config.condition', 'config.autoencoder'
+
+
 def check(c):
   """Raises ValueError that names the first key whose value makes no sense."""
   check_keys(c, get_config(), 'config')
@@ -153,6 +162,7 @@ def check(c):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
   if not 0 <= c.seed < 2**32:
     raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
+  check_files(c)
   if c.tokenizer.vocab < 260:
     raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
                      'least 260, for the 256 bytes and the special tokens.')
@@ -163,11 +173,25 @@ def check(c):
         'run logs what the first one did.')
 
 
+def check_files(c):
+  """Raises ValueError where tables of files have rows of another form."""
+  for key, table, kinds in (('weights', c.weights, (str, str)),
+                            ('tokenizer.files', c.tokenizer.files, (str, int))):
+    for row in table:
+      if not isinstance(row, tuple) or tuple(map(type, row)) != kinds:
+        form = ('part', 'folder') if kinds[1] is str else ('folder', 77)
+        raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
+  total = sum(length for _, length in c.tokenizer.files)
+  if total not in (0, c.tokenizer.length):
+    raise ValueError(f'config.tokenizer.length is {c.tokenizer.length}; the lengths of '
+                     f'config.tokenizer.files add up to {total}.')
+
+
 def check_keys(c, known, at: str):
   """Raises ValueError where a config has a key too many or too few."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
-  if at in ('config.model', 'config.condition'):  # of their modules: models.build
+  if at in MODULES:  # their keys are fields: models.build checks them
     return
   for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'

@@ -85,13 +85,14 @@ def of_captions(good, tokens) -> list[str]:
            row('characters a caption', [len(text) for text in texts]),
            row('words', [len(text.split()) for text in texts])]
   if tokens:
-    bpe = tokenizers.train(texts, tokens.vocab)
-    counts = np.array([1 + len(bpe.encode(t, add_special_tokens=False).ids)
-                       for t in texts])
-    lines += [row('tokens', counts),
-              f'(of a vocabulary of {bpe.get_vocab_size():,} trained on these); longer '
-              f'than config.tokenizer.length, {tokens.length}, so cut: '
-              f'{np.mean(counts > tokens.length):.1%}']
+    made = (tokenizers.public(tokens.files) if tokens.files else
+            tokenizers.train(texts, tokens.vocab))
+    cut = [tokenizers.encode(made, text, tokens.length)[1] for text in texts]
+    origin = 'config.tokenizer.files' if tokens.files else 'trained on these'
+    lines += [row('tokens', [tokenizers.size(made, text) for text in texts]),
+              f'(of a vocabulary of {made.get_vocab_size():,}, {origin}); longer than '
+              f'config.tokenizer.length, {tokens.length}, so cut: '
+              f'{np.mean(np.array(cut) > 0):.1%}']
   commonest, n = collections.Counter(texts).most_common(1)[0]
   return lines + [f'different captions: {len(set(texts)):,} of {len(texts):,}; the '
                   f'most frequent, {n:,} times: {commonest[:60]!r}']

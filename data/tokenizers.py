@@ -1,10 +1,15 @@
-"""Captions to token ids: byte-level BPE trained on the captions, or classes by name.
+"""Captions to token ids: BPE trained on the captions, classes by name, or public ones.
 
-All 256 bytes are tokens, so every Unicode string has an encoding, without unknowns. Of
-classes, a whole caption is one token, and there are no others.
+In byte-level BPE all 256 bytes are tokens, so every Unicode string has an encoding,
+without unknowns. Of classes, a whole caption is one token, and there are no others.
+Public tokenizers are those of frozen text encoders, as CLIP's and T5's.
 """
+import json
+import os
+
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import processors, trainers
 
 PAD, START = 0, 1  # ids; START opens every caption, alone it is the empty caption
 SPECIAL = ['<pad>', '<start>']
@@ -37,24 +42,108 @@ def classes(captions, most: int) -> Tokenizer:
   return Tokenizer(models.WordLevel(ids))
 
 
-def load(path: str) -> Tokenizer:
-  """Raises FileNotFoundError or, for a file that is no tokenizer, ValueError."""
-  with open(path, encoding='utf-8') as f:
-    text = f.read()
-  try:
-    tokenizer = Tokenizer.from_str(text)
-  except Exception as e:
-    raise ValueError(f'{path} is not a tokenizer: {e}') from e
+class Public:
+  """Public tokenizers, each with its own part of the ids, one after the other.
+
+  Attributes:
+    parts: [(Tokenizer, ids that it fills)]. What it adds before and after a caption is
+      there whatever is cut; what is left is filled with PAD.
+  """
+
+  def __init__(self, parts):
+    self.parts = [(plain(tokenizer), length) for tokenizer, length in parts]
+
+  def ids(self, caption: str) -> tuple[np.ndarray, int]:
+    """(int32[all lengths], how many tokens no part has room for)."""
+    rows, cut = [], []
+    for tokenizer, length in self.parts:
+      ids = tokenizer.encode(caption).ids
+      cut.append(max(0, len(ids) - length))
+      if cut[-1]:
+        ids = ids[:length - 1] + ids[-1:]
+      rows.append(np.pad(np.array(ids, np.int32), (0, length - len(ids))))
+    return np.concatenate(rows), min(cut)
+
+  def get_vocab_size(self) -> int:
+    return max(tokenizer.get_vocab_size() for tokenizer, _ in self.parts)
+
+  def to_str(self) -> str:
+    return json.dumps([[json.loads(t.to_str()), length] for t, length in self.parts])
+
+
+def public(files) -> Public:
+  """The tokenizers of (place, length) pairs.
+
+  A place is a tokenizer.json, a folder with one, or a folder with CLIP's vocab.json and
+  merges.txt.
+  """
+  parts = []
+  for place, length in files:
+    path = os.path.join(place, 'tokenizer.json') if os.path.isdir(place) else place
+    vocab, merges = (os.path.join(place, n) for n in ('vocab.json', 'merges.txt'))
+    if not os.path.exists(path) and os.path.exists(vocab) and os.path.exists(merges):
+      parts.append((clip(vocab, merges), length))
+    else:
+      parts.append((load(path), length))
+  return Public(parts)
+
+
+def clip(vocab: str, merges: str) -> Tokenizer:
+  """CLIP's: lower case, spaces counted as one, words split before they are merged."""
+  bpe = models.BPE.from_file(
+      vocab, merges, end_of_word_suffix='</w>', unk_token='<|endoftext|>')
+  tokenizer = Tokenizer(bpe)
+  tokenizer.normalizer = normalizers.Sequence([
+      normalizers.NFC(), normalizers.Replace(Regex(r'\s+'), ' '),
+      normalizers.Lowercase()])
+  words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
+  tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+      pre_tokenizers.Split(words, 'removed', invert=True),
+      pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+  first, last = '<|startoftext|>', '<|endoftext|>'
+  tokenizer.post_processor = processors.TemplateProcessing(
+      single=f'{first} $A {last}',
+      special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last)])
+  return tokenizer
+
+
+def plain(tokenizer: Tokenizer) -> Tokenizer:
+  """A tokenizer that fills and cuts nothing, and takes '<pad>' in a caption as text."""
+  tokenizer.no_padding()
+  tokenizer.no_truncation()
   tokenizer.encode_special_tokens = True
   return tokenizer
 
 
-def encode(tokenizer: Tokenizer, caption: str, length: int) -> tuple[np.ndarray, int]:
+def load(path: str) -> Tokenizer | Public:
+  """Raises FileNotFoundError or, for a file that is no tokenizer, ValueError."""
+  with open(path, encoding='utf-8') as f:
+    text = f.read()
+  try:
+    found = json.loads(text)
+    if isinstance(found, list):
+      return Public([(Tokenizer.from_str(json.dumps(part)), length)
+                     for part, length in found])
+    return plain(Tokenizer.from_str(text))
+  except Exception as e:
+    raise ValueError(f'{path} is not a tokenizer: {e}') from e
+
+
+def size(tokenizer, caption: str) -> int:
+  """How many tokens a caption has, with what is put before and after it."""
+  if isinstance(tokenizer, Public):
+    return max(len(part.encode(caption).ids) for part, _ in tokenizer.parts)
+  return 1 + len(tokenizer.encode(caption, add_special_tokens=False).ids)
+
+
+def encode(tokenizer, caption: str, length: int) -> tuple[np.ndarray, int]:
   """Returns (ids int32[length], how many tokens were cut).
 
   Raises:
     ValueError: a caption that is none of the classes, where there are only those.
   """
+  if isinstance(tokenizer, Public):
+    return tokenizer.ids(caption)
   try:
     ids = [START] + tokenizer.encode(caption, add_special_tokens=False).ids
   except Exception as e:  # of the library, which has no class of its own for it

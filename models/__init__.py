@@ -1,24 +1,26 @@
 """Flax Linen models, built by name from a config."""
 import jax.numpy as jnp
 
-from models import condition as contexts
-from models import dit, edm2, mmdit, text_to_image, unet, uvit
+from models import autoencoder as autoencoders, condition as contexts
+from models import check, dit, edm2, mmdit, text_to_image, unet, uvit
 
 BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
              'unet': unet.UNet, 'uvit': uvit.UViT}
 CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
               'none': contexts.Nothing}
+AUTOENCODERS = {'none': autoencoders.Pixels}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
-def build(model, condition, *, vocab: int, length: int, size: int):
-  """The module of a config's `model` and `condition`.
+def build(model, condition, autoencoder, *, vocab: int, length: int, size: int):
+  """The module of a config's `model`, `condition` and `autoencoder`.
 
   Args:
     model: mapping with `name`, `dtype` and the fields of that backbone.
-    condition: mapping with `name` and the fields of what encodes the condition.
+    condition, autoencoder: mappings with `name` and the fields of what encodes the
+      condition, and of what encodes pictures.
     vocab, length: of the tokens.
-    size: of what the backbone sees, height and width.
+    size: of the pictures, height and width in pixels.
 
   Raises:
     ValueError: an unknown name, dtype or field, or one that makes no sense, with what
@@ -29,8 +31,11 @@ def build(model, condition, *, vocab: int, length: int, size: int):
   if dtype not in DTYPES:
     raise ValueError(f'config.model.dtype is {dtype!r}, not one of {sorted(DTYPES)}.')
   ours = {'dtype': DTYPES[dtype]}
-  backbone = make(BACKBONES, fields, 'config.model', **ours)
-  backbone.check(size)
+  first = make(AUTOENCODERS, autoencoder, 'config.autoencoder', **ours)
+  first.check()
+  check.multiple(size, first.factor, 'of what is one latent')
+  backbone = make(BACKBONES, fields, 'config.model', channels=first.channels, **ours)
+  backbone.check(size // first.factor)
   if condition.get('name') == 'text':
     ours |= {'vocab': vocab, 'length': length}
   encoder = make(CONDITIONS, condition, 'config.condition', **ours)
@@ -41,7 +46,7 @@ def build(model, condition, *, vocab: int, length: int, size: int):
       isinstance(backbone, mmdit.MMDiT) or getattr(backbone, 'cross', False)):
     raise ValueError("config.condition.name is 'none', but this config.model attends "
                      'to a text or a class.')
-  return text_to_image.TextToImage(encoder, backbone)
+  return text_to_image.TextToImage(encoder, backbone, first)
 
 
 def make(table, given, key: str, **ours):

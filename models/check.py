@@ -53,5 +53,5 @@ def transformer(module, key: str, size: int):
 def multiple(size: int, step: int, why: str):
   """Raises ValueError where pictures of `size` cannot be cut into `step`s."""
   if size % step:
-    raise ValueError(f'config.data.size gives the model {size} pixels; it takes '
+    raise ValueError(f'config.data.size gives {size} pixels; it takes '
                      f'multiples of {step} ({why}).')

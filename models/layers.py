@@ -66,7 +66,8 @@ class Uncertainty(nn.Module):
     """log_snr: f32[b]. Returns f32[b]."""
     rates, turns = jax.random.normal(jax.random.key(0), (2, self.width))
     waves = jnp.cos(2 * jnp.pi * (-log_snr[:, None] / 8 * rates + turns))
-    return nn.Dense(1, kernel_init=nn.initializers.zeros, name='out')(waves)[:, 0]
+    return nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros,
+                    name='out')(waves)[:, 0]
 
 
 class Norm(nn.Module):

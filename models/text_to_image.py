@@ -1,23 +1,39 @@
-"""Condition and picture model as one module, so that they train as one."""
+"""Condition, picture model and autoencoder as one module, so that they train as one."""
 from flax import linen as nn
 
 
 class TextToImage(nn.Module):
-  """The two modules; `encode` runs once a prompt, the rest every step.
+  """The modules; `encode` runs once a prompt, `predict` every step of sampling.
 
   Attributes:
+    autoencoder: of models/autoencoder.py, between pictures and what is noised.
     uncertainty: layers.Uncertainty, where it is learned beside; for training alone.
   """
   text_encoder: nn.Module
   backbone: nn.Module
+  autoencoder: nn.Module
   uncertainty: nn.Module | None = None
+
+  def latent_shape(self, size: int):
+    """What is noised and predicted of pictures of size x size: (h, w, c)."""
+    side = size // self.autoencoder.factor
+    return side, side, self.autoencoder.channels
+
+  def to_latents(self, x, eps=None):
+    """x: f32[b h w 3] in [-1, 1]. eps: f32[b *latent_shape] of a normal, for a latent
+    by chance; None for its mean. Returns f32[b *latent_shape]."""
+    return self.autoencoder.encode(x, eps)
+
+  def to_pixels(self, z):
+    """The way back: z: f32[b *latent_shape]. Returns f32[b h w 3]."""
+    return self.autoencoder.decode(z)
 
   def encode(self, tokens):
     """tokens: int32[b l]. Returns the context (text [b l d], mask, pooled [b d])."""
     return self.text_encoder(tokens)
 
   def predict(self, x, t, context):
-    """x: [b h w c]. t: f32[b]. Returns the diffusion target, f32[b h w c].
+    """x: [b *latent_shape]. t: f32[b]. Returns the diffusion target, like x.
 
     What a backbone predicts beyond it, as a learned variance, is left out.
     """
@@ -28,6 +44,9 @@ class TextToImage(nn.Module):
     return self.uncertainty(log_snr)
 
   def __call__(self, x, t, tokens):
+    """Every part once: pictures f32[b h w 3], t f32[b], int32[b l]."""
+    x = self.to_latents(x)
+    self.to_pixels(x)
     if self.uncertainty is not None:
       self.doubt(t)
     return self.predict(x, t, self.encode(tokens))

@@ -74,8 +74,9 @@ def make(model, c, empty):
     empty: int32[l], the tokens of the empty caption.
 
   Returns:
-    draw: (key, shape (b, h, w, c), squares f32[times.BINS]) -> {'t': f32[b],
-      'importance': f32[b], 'eps': f32[b h w c], 'drop': bool[b], 'dropout': keys [b]}.
+    draw: (key, shape of pictures (b, h, w, 3), squares f32[times.BINS]) -> {'t':
+      f32[b], 'importance': f32[b], 'eps': f32[b *latent_shape], 'latent': like it,
+      'drop': bool[b], 'dropout': keys [b]}.
     loss: (params, batch, drawn) -> (mean over pictures, their own losses and times
       {'each': f32[b], 't': f32[b]}). A batch has 'image' uint8 [b h w c] and 'tokens'
       int32 [b l].
@@ -85,20 +86,23 @@ def make(model, c, empty):
   density_of(c, schedule, jnp.ones(times.BINS))  # raises what there is to raise
 
   def draw(key, shape, squares):
-    at, mix, noise_key, drop, dropout = jax.random.split(key, 5)
+    at, mix, noise_key, latent, drop, dropout = jax.random.split(key, 6)
+    latents = shape[0], *model.latent_shape(shape[1])
     t, importance = times.draw(
         density_of(c, schedule, squares), at, shape[0], stratified=c.stratified,
         steps=trained_steps(c), measure=measure)
     order = jax.random.permutation(mix, shape[0])  # each part of a batch sees all times
     return {'t': t[order], 'importance': importance[order],
-            'eps': jax.random.normal(noise_key, shape),
+            'eps': jax.random.normal(noise_key, latents),
+            'latent': jax.random.normal(latent, latents),
             'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1]),
             'dropout': jax.random.split(dropout, shape[0])}
 
   def loss(params, batch, drawn):
-    x0 = batch['image'].astype(jnp.float32) / 127.5 - 1
-    tokens = jnp.where(drawn['drop'][:, None], empty, batch['tokens'])
     apply = functools.partial(model.apply, {'params': params})
+    x0 = apply(batch['image'].astype(jnp.float32) / 127.5 - 1, drawn['latent'],
+               method='to_latents')
+    tokens = jnp.where(drawn['drop'][:, None], empty, batch['tokens'])
     context = apply(tokens, method='encode')
     def predict(x, t):
       return apply(x, t, context, method='predict',

@@ -129,7 +129,11 @@ def check(c, params):
   """Raises ValueError for a parameter that the config's `optim` has no rule for."""
   for key in TABLES:
     rules.match(c[key], params, f'config.optim.{key}')
-  if all(jax.tree.leaves(frozen(c, params))):
+  kept = frozen(c, params)
+  if not all(jax.tree.leaves(kept.get('autoencoder', {}))):
+    raise ValueError('config.optim.lr_scale trains the autoencoder, of which nothing '
+                     "would be left; freeze it with ('autoencoder/.*', 0.0).")
+  if all(jax.tree.leaves(kept)):
     raise ValueError('config.optim.lr_scale is 0 for every parameter: nothing is left '
                      'to train.')
 

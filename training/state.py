@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion import times
-from training import mesh as meshes
+from training import mesh as meshes, rules
 
 
 @struct.dataclass
@@ -46,6 +46,17 @@ def whole(trained, frozen):
     return trained
   return jax.tree.map(lambda a, b: b if a is None else a, trained, frozen,
                       is_leaf=lambda x: x is None)
+
+
+def replaced(state, part: str, values):
+  """A fresh state whose parameters below `part`, 'a/b', are a tree of other values."""
+  new = {f'{part}/{name}': value for name, value in zip(
+      jax.tree.leaves(rules.names(values)), jax.tree.leaves(values))}
+  def take(tree):
+    return jax.tree.map(lambda name, old: jax.device_put(new[name], old.sharding)
+                        if name in new else old, rules.names(tree), tree)
+  return state.replace(params=take(state.params), ema=tuple(map(take, state.ema)),
+                       frozen=take(state.frozen))
 
 
 def create(init, optimizer, mesh, key, averages: int = 1, frozen=None):

@@ -18,8 +18,11 @@ def save(path: str, params, dtype: str, about: dict):
   storage.save_file(flat, path, metadata=about)
 
 
-def load(path: str, shapes):
+def load(path: str, shapes, part: str = ''):
   """Reads float32 parameters of the given tree of shapes.
+
+  Args:
+    part: 'a/b' of the names in the file, where the tree is only what lies below it.
 
   Raises:
     ValueError: a file that is cut short or is not the weights of this model.
@@ -28,6 +31,9 @@ def load(path: str, shapes):
     flat = storage.load_file(path)
   except (safetensors.SafetensorError, OSError) as e:
     raise ValueError(f'{path} is not a whole safetensors file: {e}') from e
+  below = f'{part}/' if part else ''
+  flat = {name.removeprefix(below): value for name, value in flat.items()
+          if name.startswith(below)}
   wanted = dict(zip(jax.tree.leaves(rules.names(shapes)), jax.tree.leaves(shapes)))
   for name in sorted(flat.keys() ^ wanted.keys()):
     where = 'the file' if name in wanted else 'the model'

@@ -1,4 +1,7 @@
 """Nothing is unknown, and what is cut is counted."""
+import json
+import pathlib
+
 import pytest
 
 from data import tokenizers
@@ -48,6 +51,43 @@ def test_classes_are_single_tokens_and_nothing_else_is():
     tokenizers.encode(names, 'ring', 2)
   with pytest.raises(ValueError, match='2 different captions.*condition.classes is 1'):
     tokenizers.classes(['a', 'b'], 1)
+
+
+CLIP = pathlib.Path(__file__).parent.parent / 'fixtures' / 'clip'
+
+
+@pytest.fixture(scope='module')
+def two():
+  """CLIP's vocabulary twice, as of an encoder of 8 tokens beside one of 40."""
+  return tokenizers.public(((str(CLIP), 8), (str(CLIP), 40)))
+
+
+def test_clip_splits_captions_as_transformers_does(two):
+  """tests/fixtures/make_tokens.py made the ids."""
+  clip = two.parts[0][0]
+  for caption, ids in json.loads((CLIP / 'tokens.json').read_text()):
+    assert clip.encode(caption).ids == ids, caption
+
+
+def test_public_tokenizers_stand_side_by_side_and_keep_their_ends(two, tmp_path):
+  ids = two.parts[0][0].encode('anan cir cir 12345').ids
+  assert len(ids) == 2 + 3 + 2 * 2 + 5  # an a n, ci r, digits one by one
+  assert tokenizers.size(two, 'anan cir cir 12345') == 14
+  row, cut = tokenizers.encode(two, 'anan cir cir 12345', 48)
+  assert row.tolist() == ids[:7] + ids[-1:] + ids + [0] * 26 and cut == 0
+  assert tokenizers.encode(two, '12345' * 10, 48)[1] == 52 - 40
+  path = tmp_path / 'tokenizer.json'
+  path.write_text(two.to_str())
+  again = tokenizers.load(str(path))
+  assert (tokenizers.encode(again, 'anan cir cir 12345', 48)[0] == row).all()
+  path.write_text(json.dumps(json.loads(two.to_str())[0][0]))  # as on the hub
+  alone = tokenizers.public(((str(path), 8), (str(tmp_path), 40)))
+  assert (tokenizers.encode(alone, 'anan cir cir 12345', 48)[0] == row).all()
+
+
+def test_a_caption_cannot_end_itself(two):
+  ids = two.parts[0][0].encode('<|endoftext|>').ids
+  assert len(ids) > 3 and ids.count(ids[-1]) == 1
 
 
 def test_saved_and_loaded_it_is_the_same(bpe, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import models
-from models import attention, condition, dit, layers, mmdit, splash
+from models import attention, autoencoder, condition, dit, layers, mmdit, splash
 from models import text_to_image, unet
 
 B, SIZE, L = 2, 8, 6
@@ -20,7 +20,8 @@ TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
 
 def net(dtype=jnp.float32):
   return text_to_image.TextToImage(
-      condition.Text(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET))
+      condition.Text(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET),
+      autoencoder.Pixels())
 
 
 @pytest.fixture(scope='module')
@@ -222,13 +223,14 @@ def test_classes_are_rows_and_no_class_its_own():
     dict(name='text', width=8, depth=1, heads=2), dict(name='class', classes=3),
     dict(name='none')])
 @pytest.mark.parametrize('backbone', [
-    dict(name='unet', **UNET), dict(name='dit', channels=3, width=12, heads=3, depth=1),
-    dict(name='dit', channels=3, width=12, heads=3, depth=1, positions='rope',
-         qk_norm=True), dict(name='uvit', channels=3, width=8, heads=2, depth=2),
-    dict(name='edm2', channels=3, width=8, mults=(1, 2), attention=(0, 1), blocks=1,
+    dict(name='unet', **UNET), dict(name='dit', width=12, heads=3, depth=1),
+    dict(name='dit', width=12, heads=3, depth=1, positions='rope',
+         qk_norm=True), dict(name='uvit', width=8, heads=2, depth=2),
+    dict(name='edm2', width=8, mults=(1, 2), attention=(0, 1), blocks=1,
          head_width=4)], ids=lambda f: f['name'])
 def test_every_backbone_takes_every_condition(backbone, encoder):
-  model = models.build(backbone, encoder, vocab=12, length=L, size=SIZE)
+  model = models.build(backbone, encoder, dict(name='none'), vocab=12, length=L,
+                       size=SIZE)
   out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), X, T, TOKENS)
   assert out.shape == X.shape
 
@@ -282,7 +284,7 @@ BUILD = dict(vocab=300, length=16, size=16)
     ('condition', {'name': 'x'}, "config.condition.name is 'x', not one of"),
 ])
 def test_a_wrong_config_is_refused_by_name(config, part, change, message):
-  parts = {'model': config.model.to_dict(), 'condition': config.condition.to_dict()}
+  parts = {k: config[k].to_dict() for k in ('model', 'condition', 'autoencoder')}
   parts[part] |= change
   with pytest.raises(ValueError, match=message):
-    models.build(parts['model'], parts['condition'], **BUILD)
+    models.build(parts['model'], parts['condition'], parts['autoencoder'], **BUILD)

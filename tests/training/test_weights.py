@@ -20,6 +20,15 @@ def test_come_back_as_float32(tmp_path, dtype, error):
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=error), got, PARAMS)
 
 
+def test_a_part_is_read_alone(tmp_path):
+  path = str(tmp_path / 'w.safetensors')
+  weights.save(path, PARAMS | {'ab': {'kernel': jnp.zeros(2)}}, 'float32', {})
+  got = weights.load(path, SHAPES['a'], 'a')
+  jax.tree.map(np.testing.assert_array_equal, got, PARAMS['a'])
+  with pytest.raises(ValueError, match="the file has no 'kernel'"):
+    weights.load(path, SHAPES['a'], 'c')
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
   path = tmp_path / 'w.safetensors'
   weights.save(str(path), PARAMS, 'float16', {})
