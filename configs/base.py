@@ -70,6 +70,8 @@ def get_config():
       learned_weight=False,  # divide errors by an uncertainty learned beside
       times='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal, adaptive
       stratified=True,     # spread the times of a batch evenly over their density
+      augment=0.0,         # chance of each change of pictures that a model with labels
+                           # is told of: turned, scaled, stretched, moved, mirrored
       caption_dropout=0.1,  # share of captions replaced by the empty one
   ))
 
@@ -131,8 +133,8 @@ POSITIVE = '''data.size data.pictures data.threads data.max_caption data.max_pix
     train.batch train.accumulate train.log_every train.checkpoint_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
     diffusion.weight_cap'''.split()
-SHARES = '''data.one data.max_bad diffusion.caption_dropout sample.rescale
-    optim.decay_from optim.b1 optim.b2'''.split()
+SHARES = '''data.one data.max_bad diffusion.augment diffusion.caption_dropout
+    sample.rescale optim.decay_from optim.b1 optim.b2'''.split()
 NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
     train.averages_every diffusion.input_std'''.split()
 

@@ -1,5 +1,6 @@
 """Condition, picture model and autoencoder as one module, so that they train as one."""
 from flax import linen as nn
+import jax.numpy as jnp
 
 
 class TextToImage(nn.Module):
@@ -32,12 +33,19 @@ class TextToImage(nn.Module):
     """tokens: int32[b l]. Returns the context (text [b l d], mask, pooled [b d])."""
     return self.text_encoder(tokens)
 
-  def predict(self, x, t, context):
+  def predict(self, x, t, context, labels=None):
     """x: [b *latent_shape]. t: f32[b]. Returns the diffusion target, like x.
+
+    labels: f32[b labels], how the picture was changed, for a backbone that takes them;
+    None for not at all.
 
     What a backbone predicts beyond it, as a learned variance, is left out.
     """
-    return self.backbone(x, t, *context)[..., :x.shape[-1]]
+    text, mask, pooled = context
+    if n := getattr(self.backbone, 'labels', 0):
+      labels = jnp.zeros((len(x), n)) if labels is None else labels
+      pooled = jnp.concatenate([pooled, labels.astype(pooled.dtype)], -1)
+    return self.backbone(x, t, text, mask, pooled)[..., :x.shape[-1]]
 
   def doubt(self, log_snr):
     """log_snr: f32[b]. Returns how uncertain predictions are there, f32[b]."""

@@ -190,6 +190,8 @@ class UNet(nn.Module):
     features: of layers.FEATURES, `noise` of them; 0 for `width`.
     pooled: where the summary of the condition goes. 'after': added to the embedding of
       time; 'before': added to its features; 'mlp': as 'after', through an MLP.
+    labels: how many numbers at the end of that summary tell how a picture was changed,
+      as training/augment.py does: they join the features of time by their own layer.
     scale_shift: the condition scales too, in place of adding alone.
     resample: 'conv', by convolutions, on the way down with zeros before and after the
       picture as `pad` says; 'block', by residual blocks through the filter `taps`.
@@ -219,6 +221,7 @@ class UNet(nn.Module):
   features: str = 'sinusoids'
   noise: int = 0
   pooled: str = 'after'
+  labels: int = 0
   scale_shift: bool = True
   resample: str = 'conv'
   pad: tuple[int, int] = (0, 1)
@@ -289,9 +292,13 @@ class UNet(nn.Module):
   def condition(self, t, pooled):
     """What modulates the blocks: f32[b], [b e] -> [b 4 width]."""
     wide = 4 * self.width
+    pooled, labels = jnp.split(pooled, [pooled.shape[-1] - self.labels], -1)
     c = layers.FEATURES[self.features](layers.TIMES[self.time](t),
                                        self.noise or self.width)
     seen = pooled.shape[-1] > 0
+    if self.labels:
+      c = c + nn.Dense(c.shape[-1], use_bias=False, dtype=self.dtype, name='labels')(
+          labels)
     if seen and self.pooled == 'before':
       c = c + nn.Dense(c.shape[-1], dtype=self.dtype, name='pooled')(
           pooled * np.sqrt(pooled.shape[-1]))

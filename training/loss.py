@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion import objective, process, schedule as schedules, times
-from training import specs
+from training import augment, specs
 
 SCHEDULES = {name: functools.partial(schedules.make, name)
              for name in schedules.SCHEDULES}
@@ -76,7 +76,8 @@ def make(model, c, empty):
   Returns:
     draw: (key, shape of pictures (b, h, w, 3), squares f32[times.BINS]) -> {'t':
       f32[b], 'importance': f32[b], 'eps': f32[b *latent_shape], 'latent': like it,
-      'drop': bool[b], 'dropout': keys [b]}.
+      'drop': bool[b], 'dropout': keys [b]} and, where pictures are changed, 'augment':
+      of augment.draw.
     loss: (params, batch, drawn) -> (mean over pictures, their own losses and times
       {'each': f32[b], 't': f32[b]}). A batch has 'image' uint8 [b h w c] and 'tokens'
       int32 [b l].
@@ -84,9 +85,12 @@ def make(model, c, empty):
   schedule, row, fitted = process_of(c)
   weight, measure = weight_of(c, row), measure_of(c, schedule)
   density_of(c, schedule, jnp.ones(times.BINS))  # raises what there is to raise
+  if c.augment and getattr(model.backbone, 'labels', 0) != augment.LABELS:
+    raise ValueError(f'config.diffusion.augment is {c.augment}; the network is to be '
+                     f'told: config.model.labels={augment.LABELS}, of a unet.')
 
   def draw(key, shape, squares):
-    at, mix, noise_key, latent, drop, dropout = jax.random.split(key, 6)
+    at, mix, noise_key, latent, drop, dropout, changes = jax.random.split(key, 7)
     latents = shape[0], *model.latent_shape(shape[1])
     t, importance = times.draw(
         density_of(c, schedule, squares), at, shape[0], stratified=c.stratified,
@@ -96,16 +100,20 @@ def make(model, c, empty):
             'eps': jax.random.normal(noise_key, latents),
             'latent': jax.random.normal(latent, latents),
             'drop': jax.random.bernoulli(drop, c.caption_dropout, shape[:1]),
-            'dropout': jax.random.split(dropout, shape[0])}
+            'dropout': jax.random.split(dropout, shape[0]),
+            **({'augment': augment.draw(changes, shape[0], c.augment)}
+               if c.augment else {})}
 
   def loss(params, batch, drawn):
     apply = functools.partial(model.apply, {'params': params})
-    x0 = apply(batch['image'].astype(jnp.float32) / 127.5 - 1, drawn['latent'],
-               method='to_latents')
+    x0, labels = batch['image'].astype(jnp.float32) / 127.5 - 1, None
+    if c.augment:
+      x0, labels = augment.change(x0, drawn['augment']), drawn['augment']['labels']
+    x0 = apply(x0, drawn['latent'], method='to_latents')
     tokens = jnp.where(drawn['drop'][:, None], empty, batch['tokens'])
     context = apply(tokens, method='encode')
     def predict(x, t):
-      return apply(x, t, context, method='predict',
+      return apply(x, t, context, labels, method='predict',
                    rngs={'dropout': drawn['dropout'][0]})
     t = drawn['t']
     each = objective.loss(fitted(predict), schedule, row, weight, x0, t, drawn['eps'])
