@@ -2,12 +2,15 @@
 import jax.numpy as jnp
 
 from models import condition as contexts
-from models import dit, edm2, mmdit, text_to_image, unet, uvit
+from models import (autoencoder, clip, dit, edm2, mmdit, t5, text_encoders,
+                    text_to_image, unet, uvit)
 
 BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
              'unet': unet.UNet, 'uvit': uvit.UViT}
 CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
-              'none': contexts.Nothing}
+              'none': contexts.Nothing, 'clip': clip.CLIP, 't5': t5.T5,
+              'clips': text_encoders.Clips, 'sd3': text_encoders.SD3}
+AUTOENCODERS = {'kl': autoencoder.KL}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
