@@ -14,25 +14,54 @@ ATTENTION = (
     (r'\.to_(q|k|v)\b', r'.\1'), (r'\.to_out\.0', '.out'),
     (r'\.norm_(q|k)\.', r'.\1_norm.'),
 )
-UNET = (  # diffusers' UNet2DModel and UNet2DConditionModel
-    (r'^conv_(in|out)\b', r'\1'),
-    (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
-    (r'linear_1', 'up'), (r'linear_2', 'down'),
-    (r'^(up|down)_blocks\.(\d+)\.resnets\.(\d+)', r'\1_\2_\3'),
-    (r'^(up|down)_blocks\.(\d+)\.attentions\.(\d+)', r'\1_\2_\3_attention'),
-    (r'^mid_block\.resnets\.', 'middle_'),
-    (r'^mid_block\.attentions\.0', 'middle_0_attention'),
-    (r'^(up|down)_blocks\.(\d+)\.(?:up|down)samplers\.0\.conv', r'\1_\2'),
-    (r'\.(?:group_)?norm\.', '.norm.norm.'), (r'^conv_norm_out', 'norm_out.norm'),
+LEVELS = (  # of what has levels of residual blocks
+    (r'\bconv_(in|out)\b', r'\1'),
+    (r'\b(up|down)_blocks\.(\d+)\.resnets\.(\d+)', r'\1_\2_\3'),
+    (r'\b(up|down)_blocks\.(\d+)\.attentions\.(\d+)', r'\1_\2_\3_attention'),
+    (r'\bmid_block\.resnets\.', 'middle_'),
+    (r'\bmid_block\.attentions\.0', 'middle_0_attention'),
+    (r'\b(up|down)_blocks\.(\d+)\.(?:up|down)samplers\.0\.conv', r'\1_\2'),
+    (r'\.(?:group_)?norm\.', '.norm.norm.'), (r'\bconv_norm_out', 'norm_out.norm'),
     (r'\.norm(\d)\.', r'.norm_\1.norm.'),
     (r'\.conv(\d)\.', r'.conv_\1.'), (r'conv_shortcut', 'skip'),
+    (r'(attention)\.to_', r'\1.self.to_'),
+)
+UNET = LEVELS + (  # diffusers' UNet2DModel and UNet2DConditionModel
+    (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
+    (r'linear_1', 'up'), (r'linear_2', 'down'),
     (r'time_emb_proj', 'modulation.out'),
     (r'\.proj_(in|out)\.', r'.\1.'),
     (r'transformer_blocks\.(\d+)', r'blocks[\1]'),
     (r'attn1', 'self'), (r'attn2', 'cross'),
-    (r'(attention)\.to_', r'\1.self.to_'),
     (r'ff\.net\.0\.proj', 'mlp.up'), (r'ff\.net\.2', 'mlp.down'),
 ) + ATTENTION
+KL = (  # diffusers' AutoencoderKL, and as its files named attention at first
+    (r'\.(query|key|value)\.', lambda m: f'.to_{m[1][0]}.'), (r'proj_attn', 'to_out.0'),
+    (r'^quant_conv', 'encoder.quant'), (r'^post_quant_conv', 'decoder.quant'),
+) + LEVELS + ATTENTION
+CLIP = (  # transformers' CLIPTextModel, with a projection or without
+    (r'^text_model\.', ''),
+    (r'^embeddings\.token_embedding\.weight', 'embed.embedding'),
+    (r'^embeddings\.position_embedding\.weight', 'positions'),
+    (r'^encoder\.layers\.(\d+)', r'blocks[\1]'),
+    (r'self_attn\.(q|k|v|out)_proj', r'attention.\1'),
+    (r'layer_norm(\d)', r'norm_\1.norm'), (r'^final_layer_norm', 'norm.norm'),
+    (r'mlp\.fc1', 'mlp.up'), (r'mlp\.fc2', 'mlp.down'),
+    (r'^text_projection', 'projection'),
+)
+T5 = (  # transformers' T5EncoderModel, version 1.1
+    (r'^(?:shared|encoder\.embed_tokens)\.weight', 'embed.embedding'),
+    (r'^encoder\.block\.0\..*\.relative_attention_bias\.weight',
+     'distances.embedding'),
+    (r'^encoder\.block\.(\d+)', r'blocks[\1]'),
+    (r'^encoder\.final_layer_norm', 'norm'),
+    (r'layer\.0\.layer_norm', 'norm_1'), (r'layer\.1\.layer_norm', 'norm_2'),
+    (r'layer\.0\.SelfAttention\.(q|k|v)', r'attention.\1'),
+    (r'layer\.0\.SelfAttention\.o', 'attention.out'),
+    (r'layer\.1\.DenseReluDense\.wi_0', 'mlp.gate'),
+    (r'layer\.1\.DenseReluDense\.wi_1', 'mlp.up'),
+    (r'layer\.1\.DenseReluDense\.wo', 'mlp.down'),
+)
 TRANSFORMER = (
     (r'^pos_embed\.proj', 'in'), (r'^proj_out', 'out'),
     (r'linear_1', 'up'), (r'linear_2', 'down'),
@@ -59,7 +88,8 @@ SD3 = (  # diffusers' SD3Transformer2DModel
     (r'add_(q|k|v)_proj', r'text_\1'), (r'to_add_out', 'text_out'),
     (r'norm_added_(q|k)', r'text_\1_norm'),
 ) + TRANSFORMER
-FAMILIES = {'unet': UNET, 'pixart': PIXART, 'sd3': SD3}
+FAMILIES = {'clip': CLIP, 'kl': KL, 'pixart': PIXART, 'sd3': SD3, 't5': T5,
+            'unet': UNET}
 
 
 def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
@@ -71,25 +101,27 @@ def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
       new = re.sub(regex, replacement, new)
     index = re.search(r'\[(\d+)\]', new)
     found[name] = re.sub(r'\[\d+\]', '', new), index and int(index[1])
-  return {'unet': levels, 'sd3': streams}.get(family, lambda same: same)(found)
+  last = {'kl': levels, 'sd3': streams, 'unet': levels}
+  return last.get(family, lambda same: same)(found)
 
 
 def levels(names):
-  """A U-Net's levels counted from the picture, and single blocks unstacked."""
-  top = max(int(name[1]) for new, _ in names.values()
-            if (name := re.match(r'down_(\d+)_', new)))
+  """Levels counted from the picture, and single blocks unstacked."""
+  top = max((int(name[1]) for new, _ in names.values()
+             if (name := re.search(r'\bdown_(\d+)_', new))), default=0)
   many = {new for new, index in names.values() if index}
   def rename(new, index):
     if index == 0 and new not in many:
       new, index = new.replace('/blocks/', '/block/'), None
-    new = re.sub(r'^down_(\d+)/', lambda m: f'down_{int(m[1]) + 1}/', new)
-    return re.sub(r'^up_(\d+)', lambda m: f'up_{top - int(m[1])}', new), index
+    new = re.sub(r'\bdown_(\d+)/', lambda m: f'down_{int(m[1]) + 1}/', new)
+    return re.sub(r'\bup_(\d+)', lambda m: f'up_{top - int(m[1])}', new), index
   return {foreign: rename(*new) for foreign, new in names.items()}
 
 
 def streams(names):
   """MMDiT's blocks by their kind: those with two attentions, the others, the last."""
-  depth = 1 + max(index for _, index in names.values() if index is not None)
+  depth = 1 + max((index for _, index in names.values() if index is not None),
+                  default=0)
   dual = len({index for new, index in names.values() if '/self/' in new})
   def rename(new, index):
     if index is None:

@@ -2,13 +2,15 @@
 import jax.numpy as jnp
 
 from models import autoencoder as autoencoders, condition as contexts
-from models import check, dit, edm2, mmdit, text_to_image, unet, uvit
+from models import check, clip, dit, edm2, mmdit, t5, text_encoders, text_to_image
+from models import unet, uvit
 
 BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
              'unet': unet.UNet, 'uvit': uvit.UViT}
 CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
-              'none': contexts.Nothing}
-AUTOENCODERS = {'none': autoencoders.Pixels}
+              'none': contexts.Nothing, 'clip': clip.CLIP, 't5': t5.T5,
+              'clips': text_encoders.Clips, 'sd3': text_encoders.SD3}
+AUTOENCODERS = {'none': autoencoders.Pixels, 'kl': autoencoders.KL}
 DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 

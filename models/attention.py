@@ -12,17 +12,21 @@ from models import splash
 ROWS = 256  # queries that a CPU works on at once: their logits stay in its cache
 
 
-def attend(q, k, v, mask=None):
+def attend(q, k, v, mask=None, causal=False):
   """Softmax attention, with a float32 softmax, in the way that suits the device.
 
   Args:
     q: [b n heads d]. k, v: [b m heads d].
     mask: bool[b m], True where a key is to be seen, which are the first ones: padding
       stands at the end. None sees all.
+    causal: no query sees the keys after its own place. For the short texts of CLIP: it
+      goes without a kernel for it.
 
   Returns:
     [b n heads d].
   """
+  if causal:
+    return plain(q, k, v, mask, causal)
   platform = jax.default_backend()
   if platform == 'gpu' and flash_works(q.shape, k.shape, q.dtype, mask is not None):
     return flash(q, k, v, mask)
@@ -33,10 +37,10 @@ def attend(q, k, v, mask=None):
   return plain(q, k, v, mask)
 
 
-def plain(q, k, v, mask=None):
+def plain(q, k, v, mask=None, causal=False):
   if mask is not None:
     mask = mask[:, None, None, :]
-  return jax.nn.dot_product_attention(q, k, v, mask=mask)
+  return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
 
 
 def in_blocks(q, k, v, mask=None):
@@ -107,11 +111,13 @@ class Attention(nn.Module):
     qk_norm: normalise queries and keys, which keeps bfloat16 stable.
     bias: add one to queries, keys and values.
     zero: start the output at zero, so that a residual starts as the identity.
+    causal: no token sees those after it.
   """
   heads: int
   qk_norm: bool = False
   bias: bool = False
   zero: bool = False
+  causal: bool = False
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -122,5 +128,5 @@ class Attention(nn.Module):
     """
     q, k, v = project(x, x if context is None else context, self.heads,
                       qk_norm=self.qk_norm, bias=self.bias, dtype=self.dtype)
-    y = attend(turn(q), turn(k), v, mask)
+    y = attend(turn(q), turn(k), v, mask, self.causal)
     return merge(y, zero=self.zero, dtype=self.dtype, name='out')

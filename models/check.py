@@ -55,3 +55,11 @@ def multiple(size: int, step: int, why: str):
   if size % step:
     raise ValueError(f'config.data.size gives {size} pixels; it takes '
                      f'multiples of {step} ({why}).')
+
+
+def within(module, key: str, **ends):
+  """Raises ValueError for a field that is not from 0 to below its end."""
+  for name, end in ends.items():
+    value = getattr(module, name)
+    if not 0 <= value < end:
+      raise ValueError(f'{key}.{name} is {value}; it must be from 0 to {end - 1}.')

@@ -16,6 +16,7 @@ ACTIVATIONS = {
     'silu': nn.silu,
     'gelu': lambda x: nn.gelu(x, approximate=False),
     'gelu_tanh': nn.gelu,
+    'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
     'geglu': lambda x: (lambda a, b: a * nn.gelu(b, approximate=False))(
         *jnp.split(x, 2, -1)),                # arXiv:2002.05202
 }

@@ -18,7 +18,7 @@ AXES = ('data', 'fsdp', 'tensor')
 TENSOR = (
     (r'.*/(text_)?(q|k|v)/(kernel|bias)', -2),   # [width heads head]: by heads
     (r'.*/(self|cross|attention\w*)/\w*out/kernel', -3),       # [heads head width]
-    (r'.*/up/(kernel|bias)', -1), (r'.*/down/kernel', -2),  # MLP: columns, then rows
+    (r'.*/(up|gate)/(kernel|bias)', -1), (r'.*/down/kernel', -2),  # columns, then rows
     (r'.*', None),
 )
 STACKED = '.*blocks/.*'  # whose first axis is the block: a scan takes one by one

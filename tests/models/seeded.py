@@ -1,4 +1,5 @@
 """Numbers that follow from a name, the same with any package and version."""
+import math
 import zlib
 
 import numpy as np
@@ -13,3 +14,24 @@ def numbers(name: str, size: int) -> np.ndarray:
   leaf = name.rpartition('/')[2]
   scale = {'x': 1.0, 'text': 1.0, 'pooled': 1.0, 'weight': 1.0}.get(leaf, 0.1)
   return (scale * draw + (leaf == 'scale')).astype(np.float32)
+
+
+def foreign(table, shapes):
+  """{name: float32 array} of a foreign module whose parameters are those drawn here.
+
+  table: {foreign name: (our name, which of the stacked blocks)}. shapes: of its arrays.
+  """
+  blocks = {}
+  for new, index in table.values():
+    blocks[new] = max(blocks.get(new, 0), (index or 0) + 1)
+  arrays = {}
+  for name, (new, index) in table.items():
+    shape = tuple(shapes[name])
+    flat = numbers(new, math.prod(shape) * blocks[new])
+    flat = flat.reshape(blocks[new], -1)[index or 0]
+    if new.endswith('kernel'):  # out, in, height, width there; the other way round here
+      here = shape[2:] + shape[1::-1]
+      arrays[name] = np.moveaxis(flat.reshape(here), (-1, -2), (0, 1)).copy()
+    else:
+      arrays[name] = flat.reshape(shape)
+  return arrays

@@ -39,8 +39,8 @@ CASES = {
 }
 
 
-def case(name):
-  with np.load(FILE) as file:
+def case(name, file=FILE):
+  with np.load(file) as file:
     return {key.partition('/')[2]: file[key] for key in file
             if key.startswith(name + '/')}
 

@@ -1,0 +1,125 @@
+"""Public checkpoints, safetensors of diffusers and transformers, as our parameters."""
+import math
+import pathlib
+import re
+
+from flax import traverse_util
+import numpy as np
+import safetensors
+
+from interop import names
+
+SPARE = {  # family -> what its files may hold that a module has no place for
+    'clip': r'.*position_ids|(text|visual)_projection\..*|logit_scale|vision_model\..*',
+    'pixart': r'pos_embed\.pos_embed',
+    'sd3': r'pos_embed\.pos_embed',
+    't5': r'decoder\..*|lm_head\..*',
+}
+TWICE = {'encoder.embed_tokens.weight': 'shared.weight'}  # T5 may name one table twice
+
+
+def load(path, family: str, shapes):
+  """Reads float32 parameters of the given tree of shapes.
+
+  Args:
+    path: a safetensors file, or a folder in which all of them are parts of one.
+    family: of names.FAMILIES, whose names the file has.
+    shapes: nested dicts of what has a shape, as jax.eval_shape gives parameters.
+
+  Returns:
+    The same tree of numpy arrays. One array of the file at a time is held beside it.
+
+  Raises:
+    ValueError: no such file, or parameters that are missing, left over or of another
+      shape, by name.
+  """
+  if family not in names.FAMILIES:
+    raise ValueError(f'{family!r} is not one of {sorted(names.FAMILIES)}.')
+  wanted = {name: tuple(leaf.shape) for name, leaf in
+            traverse_util.flatten_dict(shapes, sep='/').items()}
+  files = opened(path)
+  table = names.ours(family, [f for f in files if TWICE.get(f) not in files])
+  places = places_of(wanted)
+  table = {foreign: place for foreign, place in table.items()
+           if place in places or not re.fullmatch(SPARE.get(family, ''), foreign)}
+  check(path, places, table, {
+      name: tuple(files[name].get_slice(name).get_shape()) for name in table})
+  found = {name: np.empty(shape, np.float32) for name, shape in wanted.items()}
+  for foreign, (name, block) in table.items():
+    place = found[name] if block is None else found[name][block, ...]
+    array = files[foreign].get_tensor(foreign)
+    if is_kernel(name, array.shape):
+      array = np.moveaxis(array, (0, 1), (-1, -2))
+    place[...] = array.reshape(place.shape)
+  return traverse_util.unflatten_dict(found, sep='/')
+
+
+def opened(path):
+  """{name: the open safetensors file that has it}."""
+  path = pathlib.Path(path)
+  found = {}
+  for part in [path] if path.is_file() else sorted(path.glob('*.safetensors')):
+    try:
+      file = safetensors.safe_open(part, 'np')
+    except (safetensors.SafetensorError, OSError) as e:
+      raise ValueError(f'{part} is not a whole safetensors file: {e}') from e
+    for name in file.keys():
+      if name in found:
+        raise ValueError(f'{path} has {name!r} in {part.name} and in another file; '
+                         'give the one that is meant, or a folder of its parts alone.')
+      found[name] = file
+  if not found:
+    raise ValueError(f'{path} is no safetensors file and no folder with one.')
+  return found
+
+
+def places_of(wanted):
+  """{(name, which of the stacked blocks or None): shape} of {name: shape}."""
+  places = {}
+  for name, shape in wanted.items():
+    stacked = 'blocks/' in name
+    for block in range(shape[0]) if stacked else [None]:
+      places[name, block] = shape[1:] if stacked else shape
+  return places
+
+
+def check(path, places, table, shapes):
+  """Raises ValueError where a file does not have exactly the parameters wanted.
+
+  places: {our place: shape}. table: {foreign name: our place}. shapes: {foreign name:
+  shape}.
+  """
+  def refuse(what, found):
+    raise ValueError(f'{path} does not fit the config: {what} {", ".join(found[:3])}'
+                     + (f' and {len(found) - 3} more.' if len(found) > 3 else '.'))
+  if extra := [foreign for foreign, place in table.items() if place not in places]:
+    refuse('the model has no place for', extra)
+  if missing := sorted(places.keys() - set(table.values()), key=str):
+    refuse('the file lacks', [name if block is None else f'{name}[{block}]'
+                              for name, block in missing])
+  if len(places) < len(table):
+    refuse('two of its names are one of ours among', list(table))
+  wrong = [f'{foreign} {list(shapes[foreign])}, which is {place[0]} '
+           f'{list(places[place])} here' for foreign, place in table.items()
+           if not fits(place[0], shapes[foreign], places[place])]
+  if wrong:
+    refuse('other shapes:', wrong)
+
+
+def is_kernel(name: str, shape) -> bool:
+  """Whether axes are out, in, height, width there and height, width, in, out here."""
+  return name.endswith('/kernel') and len(shape) > 1
+
+
+def fits(name: str, foreign, shape) -> bool:
+  """Whether an array of the shape `foreign` is one of ours of `shape`.
+
+  Here heads are split, and a convolution of one place or of patches is a product.
+  """
+  if not is_kernel(name, foreign):
+    return foreign == shape or foreign == (math.prod(shape),)
+  foreign = foreign[2:] + foreign[1::-1]
+  if len(shape) == 4:
+    return foreign == shape
+  outputs = [math.prod(shape[i:]) for i in range(1, len(shape))]
+  return math.prod(foreign) == math.prod(shape) and foreign[-1] in outputs

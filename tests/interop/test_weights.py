@@ -1,0 +1,87 @@
+"""Foreign files come out as the parameters with which our modules are held to what the
+foreign ones compute (tests/models/test_references.py, test_encoder_references.py)."""
+import jax
+import numpy as np
+import pytest
+from safetensors import numpy as storage
+
+from interop import names, weights
+from test_names import FOREIGN, references, shapes
+import seeded
+
+
+def foreign(case):
+  """A foreign module's state, of the numbers of our names."""
+  family, sizes = FOREIGN[case]
+  return seeded.foreign(names.ours(family, sizes), sizes)
+
+
+def equal(case, path):
+  got = weights.load(path, FOREIGN[case][0], shapes(case))
+  jax.tree.map(np.testing.assert_array_equal, got, references.weights(shapes(case)))
+  assert {leaf.dtype for leaf in jax.tree.leaves(got)} == {np.dtype('float32')}
+
+
+@pytest.mark.parametrize('case', FOREIGN)
+def test_a_file_gives_the_parameters_of_our_module(case, tmp_path):
+  storage.save_file(foreign(case), tmp_path / 'model.safetensors')
+  equal(case, tmp_path)
+
+
+def test_parts_in_a_folder_with_what_is_spare_and_a_table_twice(tmp_path):
+  state = foreign('t5')
+  state['encoder.embed_tokens.weight'] = state['shared.weight']
+  state['decoder.final_layer_norm.weight'] = np.ones(3, np.float32)
+  for i in range(2):
+    storage.save_file({name: state[name] for name in sorted(state)[i::2]},
+                      tmp_path / f'model-{i}.safetensors')
+  equal('t5', tmp_path)
+  storage.save_file(state, tmp_path / 'again.safetensors')
+  with pytest.raises(ValueError, match='has .* in model-0.safetensors and in another'):
+    weights.load(tmp_path, 't5', shapes('t5'))
+
+
+def test_old_names_and_half_precision(tmp_path):
+  """The autoencoder's attention as it was once named, as convolutions, rounded."""
+  old = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}
+  state = {}
+  for name, array in foreign('kl').items():
+    for new, before in old.items():
+      if new in name:
+        name = name.replace(new, before)
+        array = array[..., None, None] if array.ndim == 2 else array
+    state[name] = array.astype(np.float16)
+  storage.save_file(state, tmp_path / 'model.safetensors')
+  got = weights.load(tmp_path / 'model.safetensors', 'kl', shapes('kl'))
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.float16(b)), got,
+               references.weights(shapes('kl')))
+
+
+@pytest.mark.parametrize('family, change, said', [
+    ('clip', lambda s: s | {'text_model.new.weight': np.ones(2, np.float32)},
+     'no place for text_model.new.weight'),
+    ('clip', lambda s: {k: v for k, v in s.items() if '2.mlp.fc1.b' not in k},
+     r'lacks blocks/mlp/up/bias\[2\]\.'),
+    ('clip', lambda s: {k: v[:, :3] if k.endswith('fc2.weight') else v
+                        for k, v in s.items()},
+     r'fc2.weight \[16, 3\], which is blocks/mlp/down/kernel \[64, 16\] here'),
+    ('clip', lambda s: {k: v.T.copy() if k.endswith('fc2.weight') else v
+                        for k, v in s.items()}, 'other shapes.*fc2.weight'),
+    ('t5', lambda s: s, 'no place for text_model.* and .* more'),
+    ('unet', lambda s: s, 'no place for'), ('sd3', lambda s: s, 'no place for'),
+    ('gpt', lambda s: s, "'gpt' is not one of .'clip', 'kl'"),
+])
+def test_what_does_not_fit_is_named(family, change, said, tmp_path):
+  storage.save_file(change(foreign('clip_g')), tmp_path / 'model.safetensors')
+  with pytest.raises(ValueError, match=said):
+    weights.load(tmp_path, family, shapes('clip_g'))
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+  with pytest.raises(ValueError, match='no safetensors file and no folder with one'):
+    weights.load(tmp_path, 'clip', {})
+  storage.save_file(foreign('clip_g'), tmp_path / 'whole.safetensors')
+  cut = (tmp_path / 'whole.safetensors').read_bytes()[:-10]
+  (tmp_path / 'cut.safetensors').write_bytes(cut)
+  with pytest.raises(ValueError, match='cut.safetensors is not a whole safetensors'):
+    weights.load(tmp_path / 'cut.safetensors', 'clip', {})
