@@ -1,13 +1,36 @@
 """Foreign files come out as the parameters with which our modules are held to what the
 foreign ones compute (tests/models/test_references.py, test_encoder_references.py)."""
+import functools
+import json
+import pathlib
+import sys
+
 import jax
 import numpy as np
 import pytest
 from safetensors import numpy as storage
 
+ROOT = pathlib.Path(__file__).parent.parent
+sys.path.append(str(ROOT / 'models'))
+
 from interop import names, weights
-from test_names import FOREIGN, references, shapes
+import models
 import seeded
+import test_encoder_references as encoders
+import test_references as references
+
+FOREIGN = json.loads((ROOT / 'fixtures' / 'foreign.json').read_text())
+
+
+@functools.cache
+def shapes(case):
+  """The parameters of our module of a case, as shapes."""
+  if case not in references.CASES:
+    return encoders.shapes(case)
+  given = references.case(case)
+  backbone = models.make(models.BACKBONES, references.CASES[case], 'config.model')
+  return jax.eval_shape(backbone.init, jax.random.key(0), *(
+      given[k] for k in ('x', 't', 'text', 'mask', 'pooled')))['params']
 
 
 def foreign(case):
@@ -28,7 +51,17 @@ def test_a_file_gives_the_parameters_of_our_module(case, tmp_path):
   equal(case, tmp_path)
 
 
-def test_parts_in_a_folder_with_what_is_spare_and_a_table_twice(tmp_path):
+def test_a_whole_checkpoint_gives_its_text_half(tmp_path):
+  state = {f'text_model.{name}': array for name, array in foreign('clip_l').items()}
+  state['text_model.embeddings.position_ids'] = np.arange(8)[None]
+  for name in ('logit_scale', 'text_projection.weight',
+               'vision_model.encoder.layers.0.mlp.fc1.bias'):
+    state[name] = np.ones(3, np.float32)
+  storage.save_file(state, tmp_path / 'model.safetensors')
+  equal('clip_l', tmp_path)
+
+
+def test_parts_in_a_folder_with_a_decoder_and_a_table_twice(tmp_path):
   state = foreign('t5')
   state['encoder.embed_tokens.weight'] = state['shared.weight']
   state['decoder.final_layer_norm.weight'] = np.ones(3, np.float32)
