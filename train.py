@@ -20,6 +20,7 @@ from configs import base
 from data import images, loader, problems, sources, tokenizers
 import drawing
 import evaluate
+from interop import weights as public
 from training import checkpoint, ema, log as logs, loss as losses, mesh as meshes
 from training import optim, specs, state as states, step as steps, weights
 
@@ -147,11 +148,16 @@ def part_of(params, part: str, place: str):
 
 
 def start_from_others(c, state):
-  """The state of a new run, with the parts that config.weights names from exports."""
+  """The state of a new run, with the parts that config.weights names.
+
+  Each is taken from an exported workdir, or from what diffusers and transformers store.
+  """
   for part, place in c.weights:
+    exported = os.path.join(place, weights.FILE)
     with cli.mistakes():
       shapes = part_of(states.whole(state.params, state.frozen), part, place)
-      values = weights.load(os.path.join(place, weights.FILE), shapes, part)
+      values = (weights.load(exported, shapes, part) if os.path.exists(exported) else
+                public.load(place, shapes))
     state = states.replaced(state, part, values)
   return state
 

@@ -92,6 +92,21 @@ FAMILIES = {'clip': CLIP, 'kl': KL, 'pixart': PIXART, 'sd3': SD3, 't5': T5,
             'unet': UNET}
 
 
+SIGNS = {  # family -> a name that only its files have
+    'clip': r'(text_model\.)?embeddings\.token_embedding\..*',
+    'kl': r'decoder\.conv_in\..*', 'pixart': r'adaln_single\..*',
+    'sd3': r'context_embedder\..*', 't5': r'encoder\.block\.0\..*',
+    'unet': r'(down|up)_blocks\..*'}
+
+
+def family_of(foreign) -> str | None:
+  """The family whose names these are, if any."""
+  for family, sign in SIGNS.items():
+    if any(re.fullmatch(sign, name) for name in foreign):
+      return family
+  return None
+
+
 def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
   """{foreign name: (our name, which of the stacked blocks, None if not stacked)}."""
   found = {}

@@ -18,26 +18,27 @@ SPARE = {  # family -> what its files may hold that a module has no place for
 TWICE = {'encoder.embed_tokens.weight': 'shared.weight'}  # T5 may name one table twice
 
 
-def load(path, family: str, shapes):
+def load(path, shapes):
   """Reads float32 parameters of the given tree of shapes.
 
   Args:
     path: a safetensors file, or a folder in which all of them are parts of one.
-    family: of names.FAMILIES, whose names the file has.
     shapes: nested dicts of what has a shape, as jax.eval_shape gives parameters.
 
   Returns:
     The same tree of numpy arrays. One array of the file at a time is held beside it.
 
   Raises:
-    ValueError: no such file, or parameters that are missing, left over or of another
-      shape, by name.
+    ValueError: no such file, names that are of none of names.FAMILIES, or parameters
+      that are missing, left over or of another shape, by name.
   """
-  if family not in names.FAMILIES:
-    raise ValueError(f'{family!r} is not one of {sorted(names.FAMILIES)}.')
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
   files = opened(path)
+  family = names.family_of(files)
+  if family is None:
+    raise ValueError(f'{path} holds none of {sorted(names.FAMILIES)}; it has '
+                     f'{min(files)!r}.')
   table = names.ours(family, [f for f in files if TWICE.get(f) not in files])
   places = places_of(wanted)
   table = {foreign: place for foreign, place in table.items()
