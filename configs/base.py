@@ -35,6 +35,8 @@ def get_config():
   c.tokenizer = ConfigDict(dict(
       vocab=1024,          # tokens, of which 256 are the single bytes
       length=24,           # tokens of a caption, longer ones are cut
+      files=(),            # public ones instead: ((FOLDER or tokenizer.json, length),
+                           # ...); their ids stand one after the other
   ))
 
   c.model = ConfigDict(dict(
@@ -52,6 +54,9 @@ def get_config():
   ))
   c.condition = ConfigDict(dict(  # text, class, none; the fields of models/condition.py
       name='text', width=128, depth=2, heads=4))
+  c.autoencoder = ConfigDict(dict(name='none'))  # none: the model sees pixels; kl: the
+                                                 # fields of models/autoencoder.py
+  c.weights = ()  # public weights that parts start from: (('autoencoder', FOLDER), ...)
 
   # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
@@ -167,7 +172,7 @@ def check_keys(c, known, at: str):
   """Raises ValueError where a config has a key too many or too few."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
-  if at in ('config.model', 'config.condition'):  # of their modules: models.build
+  if at in ('config.model', 'config.condition', 'config.autoencoder'):  # models.build
     return
   for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'
