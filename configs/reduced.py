@@ -15,19 +15,19 @@ SET = {  # module -> fields that it has by default, and larger
     'mmdit': ('width', 'depth', 'heads'), 'text': ('width', 'depth', 'heads'),
     'clip': ('width', 'depth', 'heads'), 't5': ('width', 'depth', 'heads'),
     'kl': ('width', 'blocks')}
-LEVELS = 3  # of a U-Net, the last ones, where there is attention
+LEVELS = 2  # of a U-Net or an autoencoder: the last ones, where there is attention
 
 
-def shrink(part, levels: int = LEVELS, **most):
+def shrink(part, **most):
   """Bounds the fields of one module, in place."""
   most = MOST | most
   for name in set(part) & set(most) | set(SET.get(part.name, ())):
     part[name] = min(part.get(name, most[name]), most[name])
   if 'mults' in part:  # widths, of which each halves the size
-    first, *_ = kept = part.mults[-levels:]
+    first, *_ = kept = part.mults[-LEVELS:]
     part.mults = tuple(min(2, max(1, int(m // first))) for m in kept)
   if 'attention' in part:
-    part.attention = tuple(min(2, int(a)) for a in part.attention[-levels:])
+    part.attention = tuple(min(2, int(a)) for a in part.attention[-LEVELS:])
 
 
 def reduced(config):
@@ -35,7 +35,7 @@ def reduced(config):
   c = config.copy_and_resolve_references().unlock()
   shrink(c.model)
   shrink(c.condition)
-  shrink(c.autoencoder, levels=2, width=32)
+  shrink(c.autoencoder, width=32)
   c.model.dtype = 'float32'
   c.data.update(dict(
       source='shapes', path='', split='train', image='', caption='', mix=(), size=16,
