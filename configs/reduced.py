@@ -13,16 +13,22 @@ SET = {  # module -> fields that it has by default, and larger
     'edm2': ('width', 'blocks', 'head_width'),
     'dit': ('width', 'depth', 'heads'), 'uvit': ('width', 'depth', 'heads'),
     'mmdit': ('width', 'depth', 'heads'), 'text': ('width', 'depth', 'heads'),
-    'clip': ('width', 'depth', 'heads'), 't5': ('width', 'depth', 'heads'),
-    'kl': ('width', 'blocks')}
+    'kl': ('width', 'blocks', 'groups')}
+VOCAB = 300
+TWO = dict(vocab=VOCAB, widths=(16, 24), depths=(2, 2), heads=(2, 2))
+ENCODERS = {  # public text encoders, which are random ones here
+    'clip': dict(vocab=VOCAB, width=24, depth=2, heads=2, pad=0),
+    't5': dict(vocab=VOCAB, width=24, depth=2, heads=2, head_width=8, hidden=48),
+    'clips': TWO,
+    'sd3': TWO | dict(clip_length=8, t5_vocab=VOCAB, t5_width=40, t5_depth=2,
+                      t5_heads=2, t5_head_width=8, t5_hidden=48)}
 LEVELS = 2  # of a U-Net or an autoencoder: the last ones, where there is attention
 
 
-def shrink(part, **most):
+def shrink(part):
   """Bounds the fields of one module, in place."""
-  most = MOST | most
-  for name in set(part) & set(most) | set(SET.get(part.name, ())):
-    part[name] = min(part.get(name, most[name]), most[name])
+  for name in set(part) & set(MOST) | set(SET.get(part.name, ())):
+    part[name] = min(part.get(name, MOST[name]), MOST[name])
   if 'mults' in part:  # widths, of which each halves the size
     first, *_ = kept = part.mults[-LEVELS:]
     part.mults = tuple(min(2, max(1, int(m // first))) for m in kept)
@@ -35,13 +41,14 @@ def reduced(config):
   c = config.copy_and_resolve_references().unlock()
   shrink(c.model)
   shrink(c.condition)
-  shrink(c.autoencoder, width=32)
+  shrink(c.autoencoder)
+  c.condition.update(ENCODERS.get(c.condition.name, {}))
   c.model.dtype = 'float32'
   c.data.update(dict(
       source='shapes', path='', split='train', image='', caption='', mix=(), size=16,
       crop='centre', pictures=256, one=1.0, threads=2))
   c.weights = c.tokenizer.files = ()
-  c.tokenizer.update(dict(vocab=300, length=min(c.tokenizer.length, 24)))
+  c.tokenizer.update(dict(vocab=VOCAB, length=min(c.tokenizer.length, 24)))
   c.optim.warmup = min(c.optim.warmup, 10)
   c.train.update(dict(steps=100, batch=8, accumulate=1, log_every=10,
                       checkpoint_every=50, sample_every=50, eval_every=0,

@@ -41,8 +41,7 @@ def get_config(size):
   c.data.update(dict(source='webdataset', path='', size=1024))
   c.autoencoder = ConfigDict(paper.SD3_VAE)
   paper.freeze(c, [('autoencoder', f'{HUB[size]}/vae'), ('text_encoder', HUB[size])],
-               [(f'{HUB[size]}/tokenizer', 77), (f'{HUB[size]}/tokenizer_2', 77),
-                (f'{HUB[size]}/tokenizer_3', 256)])
+               [(f'{HUB[size]}/tokenizer', 77), (f'{HUB[size]}/tokenizer_3', 256)])
   c.model = ConfigDict(dict(name='mmdit', dtype='bfloat16', remat='dots') | SIZES[size])
   c.condition = ConfigDict(dict(name='sd3'))
   c.diffusion.update(dict(

@@ -30,7 +30,7 @@ def get_config():
   c.data.size = 1024
   c.autoencoder.scale = 0.13025
   paper.freeze(c, [('autoencoder', f'{HUB}/vae'), ('text_encoder', HUB)],
-               [(f'{HUB}/tokenizer', 77), (f'{HUB}/tokenizer_2', 77)])
+               [(f'{HUB}/tokenizer', 77)])
   fields = c.model.to_dict() | dict(
       mults=(1, 2, 4), attention=(0, 2, 10), middle=10, head_width=64, pooled='mlp')
   del fields['heads']
