@@ -28,7 +28,12 @@ demo: .venv/ready
 test: .venv/beam
 	$(VENV)/python -m pytest -q -n 2
 
+# Trains and draws with every paper's config at a reduced size; `make test` has three of
+# them.
+papers: .venv/ready
+	$(VENV)/python -m pytest -q -n 2 --dist load -m "papers or not papers" tests/test_papers.py
+
 lint: .venv/ready
 	$(VENV)/ruff check .
 
-.PHONY: setup demo test lint
+.PHONY: setup demo test papers lint

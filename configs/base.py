@@ -54,8 +54,9 @@ def get_config():
       positions=False,     # add a learned map of places at the input
       groups=16,           # of group normalisation
   ))
-  c.condition = ConfigDict(dict(  # text, class, none; the fields of models/condition.py
-      name='text', width=128, depth=2, heads=4))
+  c.condition = ConfigDict(dict(  # and the fields of that one
+      name='text',         # class, none; public ones: clip, t5, clips, sd3
+      width=128, depth=2, heads=4))
 
   c.weights = ()           # parts that start from others: (('text_encoder', folder),)
 

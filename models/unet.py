@@ -1,7 +1,7 @@
 """One U-Net: DDPM, improved DDPM, ADM, DDPM++, NCSN++ and Stable Diffusion's.
 
-What they share is `hourglass`; where they differ is an option of UNet. tests/models/
-published.py spells each of them out.
+What they share is `hourglass`; where they differ is an option of UNet. configs/papers/
+spells each of them out.
 """
 from typing import Any
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import models
+import papers
 from published import MODELS
 from training import mesh as meshes, optim, rules
 
@@ -30,6 +31,15 @@ def test_a_published_model_has_its_published_size(name):
   assert out.shape == (*x.shape[:3], model.fields.get('out', model.channels))
   assert out.dtype == jnp.float32
   places_and_axes_make_sense(variables['params'], model.count)
+  if model.config:
+    optim.check(model.config.optim, {'backbone': variables['params']})
+
+
+def test_every_paper_is_counted():
+  counted = [model.config.to_json(sort_keys=True) for model in MODELS.values()
+             if model.config]
+  assert sorted(counted) == sorted(papers.config(*paper).to_json(sort_keys=True)
+                                   for paper in papers.PAPERS)
 
 
 def places_and_axes_make_sense(params, count):
