@@ -87,6 +87,8 @@ class T5(nn.Module):
     hidden: width of the MLPs between their layers.
     masked: padding is not seen, here and by who reads the text. Stable Diffusion 3
       sees it.
+    sizes: what the backbone is told of pictures beside the text, the summary: height,
+      width and height / width for PixArt-alpha's largest; none by default.
   """
   vocab: int = 32128
   width: int = 4096
@@ -95,6 +97,7 @@ class T5(nn.Module):
   head_width: int = 64
   hidden: int = 10240
   masked: bool = True
+  sizes: tuple[float, ...] = ()
   dtype: Any = jnp.float32
 
   def check(self):
@@ -104,7 +107,7 @@ class T5(nn.Module):
 
   @nn.compact
   def __call__(self, tokens):
-    """tokens: int32[b l]. Returns (text [b l d], mask bool[b l], pooled [b 0])."""
+    """tokens: int32[b l]. Returns (text [b l d], mask bool[b l], pooled [b sizes])."""
     b, l = tokens.shape
     mask = tokens != 0 if self.masked else jnp.ones((b, l), bool)
     x = nn.Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(1.0),
@@ -112,4 +115,5 @@ class T5(nn.Module):
     bias = nn.Embed(BUCKETS, self.heads, name='distances')(buckets(l))  # [l l heads]
     block = Block(self.heads, self.head_width, self.hidden, self.dtype, name='blocks')
     x = layers.repeat(block, self.depth, 'all', x, bias.transpose(2, 0, 1)[None], mask)
-    return rms('norm', x), mask, jnp.zeros((b, 0), self.dtype)
+    sizes = jnp.broadcast_to(jnp.array(self.sizes, jnp.float32), (b, len(self.sizes)))
+    return rms('norm', x), mask, sizes

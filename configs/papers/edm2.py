@@ -12,7 +12,7 @@ are those of NVlabs/edm2, train_edm2.py and generate_images.py.
 
 Not as published: latents are scaled by one number, to a standard deviation of about
 0.5, where there each channel has a mean and a scale. The layer of the learned
-uncertainty is a plain one, which starts at zero and has a bias. bfloat16 in place of
+uncertainty is a plain one, which starts at zero. bfloat16 in place of
 float16; a gradient that is not finite skips a step, where there its entries become
 zero.
 """

@@ -14,8 +14,8 @@ Not as published: this is the last stage alone, and from nothing; the published 
 starts from 256 pixels and that from ImageNet classes. Batch and steps are assumptions,
 of the size of the paper's table of stages. Captions have 120 tokens and are dropped by
 0.1 (from memory). Adam's epsilon is 1e-8, not 1e-10. The variance is not learned, as in
-improved_ddpm_cifar10.py. Pictures are square, of 1024 pixels without the sizes that the
-published network was told. bfloat16; the average forgets faster at first.
+improved_ddpm_cifar10.py. Pictures are square, and the sizes that the network at
+1024 pixels is told say so. bfloat16; the average forgets faster at first.
 """
 from ml_collections import ConfigDict
 
@@ -34,7 +34,8 @@ def get_config(size):
   c.model = ConfigDict(dict(
       name='dit', dtype='bfloat16', out=8, width=1152, depth=28, heads=16, shared=True,
       cross=True, pooled='sizes', time='index', place=512 / int(size)))
-  c.condition = ConfigDict(dict(name='t5'))
+  c.condition = ConfigDict(dict(
+      name='t5', sizes=(1024.0, 1024.0, 1.0) if size == '1024' else ()))
   c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps', weight='eps',
                           caption_dropout=0.1))
   c.optim.update(dict(lr=2e-5, warmup=1_000, weight_decay=(('.*', 0.03),), clip=0.01))

@@ -32,7 +32,7 @@ def get_config():
                    ('text_encoder', 'stable-diffusion-v1-5/text_encoder')],
                [('stable-diffusion-v1-5/tokenizer', 77)])
   c.model = ConfigDict(dict(
-      name='unet', dtype='bfloat16', channels=4, width=320, mults=(1, 2, 4, 4),
+      name='unet', dtype='bfloat16', width=320, mults=(1, 2, 4, 4),
       blocks=2, attention=(1, 1, 1, 0), kind='spatial', heads=8, eps=1e-5,
       time='index', pad=(1, 1), scale_shift=False))
   c.condition = ConfigDict(dict(name='clip'))

@@ -40,8 +40,12 @@ def get_config(size):
   c = paper.start()
   c.data.update(dict(source='webdataset', path='', size=1024))
   c.autoencoder = ConfigDict(paper.SD3_VAE)
-  paper.freeze(c, [('autoencoder', f'{HUB[size]}/vae'), ('text_encoder', HUB[size])],
-               [(f'{HUB[size]}/tokenizer', 77), (f'{HUB[size]}/tokenizer_3', 256)])
+  hub = HUB[size]
+  paper.freeze(c, [('autoencoder', f'{hub}/vae'),
+                   ('text_encoder/clip_l', f'{hub}/text_encoder'),
+                   ('text_encoder/clip_g', f'{hub}/text_encoder_2'),
+                   ('text_encoder/t5', f'{hub}/text_encoder_3')],
+               [(f'{hub}/tokenizer', 77), (f'{hub}/tokenizer_3', 256)])
   c.model = ConfigDict(dict(name='mmdit', dtype='bfloat16', remat='dots') | SIZES[size])
   c.condition = ConfigDict(dict(name='sd3'))
   c.diffusion.update(dict(

@@ -29,7 +29,9 @@ def get_config():
   c = sd15.get_config().unlock()
   c.data.size = 1024
   c.autoencoder.scale = 0.13025
-  paper.freeze(c, [('autoencoder', f'{HUB}/vae'), ('text_encoder', HUB)],
+  paper.freeze(c, [('autoencoder', f'{HUB}/vae'),
+                   ('text_encoder/clip_l', f'{HUB}/text_encoder'),
+                   ('text_encoder/clip_g', f'{HUB}/text_encoder_2')],
                [(f'{HUB}/tokenizer', 77)])
   fields = c.model.to_dict() | dict(
       mults=(1, 2, 4), attention=(0, 2, 10), middle=10, head_width=64, pooled='mlp')

@@ -94,7 +94,7 @@ class Prepared:
       raise ValueError(
           f'{made.data_path} is kept as {info.file_format.value}, which cannot be read '
           f'in any order; prepare it with tfds build --file_format=array_record.')
-    self.image, self.caption = features(info, c)
+    self.image, self.caption, self.names = features(info, c)
     try:
       records = made.as_data_source(
           c.split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
@@ -118,7 +118,10 @@ class Prepared:
     image = fields[self.image].bytes_list.value
     if not image:
       raise Bad('empty file')
-    return {'image': image[0], 'captions': list(fields[self.caption].bytes_list.value)}
+    said = fields[self.caption]
+    captions = ([self.names[i] for i in said.int64_list.value] if self.names else
+                list(said.bytes_list.value))
+    return {'image': image[0], 'captions': captions}
 
   def captions(self, i):
     return self[i]['captions']
@@ -127,8 +130,9 @@ class Prepared:
     return f'{self.name.rpartition(":")[0]}, record {i}'
 
 
-def features(info, c) -> tuple[str, str]:
-  """The names of the picture and the caption within a record, as 'captions/text'."""
+def features(info, c):
+  """(names of the picture and the caption within a record, as 'captions/text', and
+  where the caption is a class: the names of the classes)."""
   flat = {}
   def walk(feature, at):
     inner = getattr(feature, 'feature', feature)  # of a Sequence
@@ -139,6 +143,8 @@ def features(info, c) -> tuple[str, str]:
       flat[at] = inner
   walk(info.features, '')
   pictures = [k for k, v in flat.items() if isinstance(v, tfds.features.Image)]
+  classes = {k: v.names for k, v in flat.items()
+             if isinstance(v, tfds.features.ClassLabel)}
   texts = [k for k, v in flat.items() if isinstance(v, tfds.features.Text)]
   if c.image and c.image not in pictures:
     raise ValueError(f'config.data.image is {c.image!r}, not one of {pictures}, the '
@@ -148,12 +154,13 @@ def features(info, c) -> tuple[str, str]:
                      f'{sorted(flat)}.')
   image = c.image or ('image' if 'image' in pictures else pictures[0])
   if c.caption:
-    if c.caption not in texts:
-      raise ValueError(f'config.data.caption is {c.caption!r}, not one of {texts}, the '
-                       f'texts of {info.full_name}.')
-    return image, c.caption
+    if c.caption not in [*texts, *classes]:
+      raise ValueError(f'config.data.caption is {c.caption!r}, not one of '
+                       f'{[*texts, *classes]}, the texts of {info.full_name}.')
+    return image, c.caption, classes.get(c.caption)
   for text in texts:
     if text.partition('/')[0] in captions.NAMES:
-      return image, text
+      return image, text, None
   raise ValueError(f'{info.full_name} has none of {list(captions.NAMES)}; name the '
-                   f'feature with captions in config.data.caption, of {texts}.')
+                   'feature with captions in config.data.caption, of '
+                   f'{[*texts, *classes]}.')

@@ -17,6 +17,9 @@ import made
 N = 10
 
 
+CLASSES = ['cat', 'red ship', 'dog']
+
+
 class CocoCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
   """The layout of coco_captions: several captions a picture, in a sequence of pairs."""
   VERSION = tfds.core.Version('1.1.0')
@@ -27,6 +30,7 @@ class CocoCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
         'image': tfds.features.Image(encoding_format='jpeg'),
         'image/filename': tfds.features.Text(),
+        'label': tfds.features.ClassLabel(names=CLASSES),
         'captions': tfds.features.Sequence(
             {'id': np.int64, 'text': tfds.features.Text()})}))
 
@@ -37,7 +41,7 @@ class CocoCaptions(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     import io
     for i in range(N):
       yield i, {'image': io.BytesIO(made.encoded(i, kind='JPEG', quality=100)),
-                'image/filename': f'{i}.jpg',
+                'image/filename': f'{i}.jpg', 'label': CLASSES[i % 3],
                 'captions': [{'id': 10 * i + k, 'text': f'{k}: {made.caption(i)}'}
                              for k in range(5)]}
 
@@ -235,6 +239,19 @@ def test_where_none_is_good_that_is_said(tmp_path):
       made.config(tmp_path, source='folder', path=str(tmp_path / 'in')))
   item, code = pictures.read_any(0)
   assert code == Bad('no substitute').code and item['image'].shape == (16, 16, 3)
+
+
+def test_a_class_is_its_name(tmp_path):
+  keys = write_coco(tmp_path)
+  texts = sources.Pictures(made.config(tmp_path, captions='first', **keys))
+  named = sources.Pictures(made.config(tmp_path, caption='label', **keys))
+  numbers = {f'0: {made.caption(i)}': i for i in range(N)}
+  assert len(named) == len(texts) == N
+  for i in range(N):
+    number = numbers[texts.read_any(i)[0]['caption']]
+    assert named.read_any(i)[0]['caption'] == CLASSES[number % 3]
+  with pytest.raises(ValueError, match=r"'x', not one of .*'label'"):
+    sources.Pictures(made.config(tmp_path, caption='x', **keys))
 
 
 MISTAKES = {

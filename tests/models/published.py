@@ -14,7 +14,7 @@ class Model(NamedTuple):
   size: int
   channels: int
   text: tuple[int, int]  # tokens and their width, 0 for none
-  pooled: int
+  pooled: int  # with the labels of how the picture was changed
   fields: dict[str, Any]
   config: Any = None
 
@@ -40,9 +40,8 @@ def dit(count, name):
 
 
 def edm2(count, name):
-  """EDM2 for ImageNet-512; its own count includes a head of 128 that only weighs the
-  loss (arXiv:2312.02696 eq. 21)."""
-  return of('edm2', count - 128, (1, 1000), 1000, name)
+  """EDM2 for ImageNet-512, with the head that weighs the loss in training."""
+  return of('edm2', count, (1, 1000), 1000, name)
 
 
 MODELS = {
@@ -52,11 +51,9 @@ MODELS = {
     'adm_128': of('adm', 421_529_606, (1, 1000), 1000, '128'),
     'adm_256': of('adm', 553_838_086, (1, 1000), 1000, '256'),
     'adm_512': of('adm', 558_997_638, (1, 1000), 1000, '512'),
-    # Without the matrix of EDM's nine augmentation labels: nothing here augments so.
-    'edm_cifar10_uncond': of('edm_cifar10', 55_733_891 - 9 * 128, (0, 0), 0, 'uncond'),
-    'edm_cifar10_ncsnpp': of('edm_cifar10', 56_397_827 - 9 * 256, (0, 0), 0,
-                             'uncond_ncsnpp'),
-    'edm_cifar10_cond': of('edm_cifar10', 55_735_299 - 9 * 128, (1, 10), 10, 'cond'),
+    'edm_cifar10_uncond': of('edm_cifar10', 55_733_891, (0, 0), 9, 'uncond'),
+    'edm_cifar10_ncsnpp': of('edm_cifar10', 56_397_827, (0, 0), 9, 'uncond_ncsnpp'),
+    'edm_cifar10_cond': of('edm_cifar10', 55_735_299, (1, 10), 10 + 9, 'cond'),
     'edm_imagenet64': of('edm_imagenet64', 295_899_267, (1, 1000), 1000),
     'edm2_xs': edm2(124_713_253, 'xs'), 'edm2_s': edm2(280_212_837, 's'),
     'edm2_m': edm2(497_807_781, 'm'), 'edm2_l': edm2(777_498_085, 'l'),
@@ -74,7 +71,7 @@ MODELS = {
     'sd3_medium': of('sd3', 2_028_328_000, (333, 4096), 2048, 'medium'),
     'sd3.5_medium': of('sd3', 2_243_171_520, (333, 4096), 2048, '3.5-medium'),
     'sd3.5_large': of('sd3', 8_056_627_520, (333, 4096), 2048, '3.5-large'),
-    'uvit_s_cifar10': Model(44_255_328, 32, 3, (0, 0), 0, UVIT | dict(channels=3)),
+    'uvit_s_cifar10': Model(44_255_328, 32, 3, (0, 0), 0, UVIT),
     'uvit_l_imagenet_256': Model(286_763_172, 32, 4, (1, 1001), 1001, UVIT | dict(
         width=1024, depth=20, heads=16, table=True)),
     # Its published config leaves out the last convolution, which the next one has.

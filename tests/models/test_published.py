@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 import models
+from models import layers
 import papers
 from published import MODELS
 from training import mesh as meshes, optim, rules
@@ -17,7 +18,7 @@ def test_a_published_model_has_its_published_size(name):
   """In bfloat16: parameters and what is predicted are float32 all the same."""
   model = MODELS[name]
   backbone = models.make(models.BACKBONES, model.fields, 'config.model',
-                         dtype=jnp.bfloat16)
+                         channels=model.channels, dtype=jnp.bfloat16)
   backbone.check(model.size)
   shape, (length, width) = jax.ShapeDtypeStruct, model.text
   x = shape((1, model.size, model.size, model.channels), jnp.float32)
@@ -26,6 +27,9 @@ def test_a_published_model_has_its_published_size(name):
       shape((1, length, width), jnp.bfloat16), shape((1, length), bool),
       shape((1, model.pooled), jnp.bfloat16))
   leaves = jax.tree.leaves(variables['params'])
+  if model.config and model.config.diffusion.learned_weight:
+    leaves += jax.tree.leaves(layers.Uncertainty().init(
+        jax.random.key(0), jnp.zeros(1)))
   assert sum(math.prod(p.shape) for p in leaves) == model.count
   assert {p.dtype for p in leaves} == {jnp.dtype('float32')}
   assert out.shape == (*x.shape[:3], model.fields.get('out', model.channels))
