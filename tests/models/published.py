@@ -95,6 +95,7 @@ MODELS = {
     'uvit_s_deep_coco': Model(58_345_636, 32, 4, (77, 768), 0, UVIT | dict(depth=16)),
     'pixart_512': Model(610_856_096, 64, 4, (120, 4096), 0, PIXART),
     'pixart_1024': Model(611_349_152, 128, 4, (120, 4096), 3, PIXART | dict(place=0.5)),
+    'microdit_xl': Model(1_165_442_320, 32, 4, (77, 1024), 0, dict(name='microdit')),
     'edm2_xs': edm2(124_713_253, 128), 'edm2_s': edm2(280_212_837, 192),
     'edm2_m': edm2(497_807_781, 256), 'edm2_l': edm2(777_498_085, 320),
     'sd3_medium': Model(2_028_328_000, 128, 16, (333, 4096), 2048, SD3),
