@@ -2,11 +2,11 @@
 import jax.numpy as jnp
 
 from models import autoencoder as autoencoders, condition as contexts
-from models import check, clip, dit, edm2, mmdit, t5, text_encoders, text_to_image
-from models import unet, uvit
+from models import check, clip, dit, edm2, microdit, mmdit, t5, text_encoders
+from models import text_to_image, unet, uvit
 
-BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'mmdit': mmdit.MMDiT,
-             'unet': unet.UNet, 'uvit': uvit.UViT}
+BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'microdit': microdit.MicroDiT,
+             'mmdit': mmdit.MMDiT, 'unet': unet.UNet, 'uvit': uvit.UViT}
 CONDITIONS = {'text': contexts.Text, 'class': contexts.Class,
               'none': contexts.Nothing, 'clip': clip.CLIP, 't5': t5.T5,
               'clips': text_encoders.Clips, 'sd3': text_encoders.SD3}
@@ -45,7 +45,8 @@ def build(model, condition, autoencoder, *, vocab: int, length: int, size: int):
   if isinstance(encoder, contexts.Class) and length < 2:
     raise ValueError(f'config.tokenizer.length is {length}; a class takes 2.')
   if isinstance(encoder, contexts.Nothing) and (
-      isinstance(backbone, mmdit.MMDiT) or getattr(backbone, 'cross', False)):
+      isinstance(backbone, microdit.MicroDiT | mmdit.MMDiT)
+      or getattr(backbone, 'cross', False)):
     raise ValueError("config.condition.name is 'none', but this config.model attends "
                      'to a text or a class.')
   return text_to_image.TextToImage(encoder, backbone, first)

@@ -79,4 +79,5 @@ MODELS = {
         width=1152, depth=28, heads=16, table=True, conv=False)),
     'uvit_h_imagenet_256_conv': Model(500_832_164, 32, 4, (1, 1001), 1001, UVIT | dict(
         width=1152, depth=28, heads=16, table=True)),
+    'microdit_xl': Model(1_165_442_320, 32, 4, (77, 1024), 0, dict(name='microdit')),
 }

@@ -34,6 +34,8 @@ CASES = {
     'uvit': dict(name='uvit', width=16, depth=4, heads=2),
     'pixart': dict(name='dit', out=8, width=24, depth=2, heads=2, time='index',
                    shared=True, cross=True, pooled='sizes', place=0.5),
+    'microdit': dict(name='microdit', width=32, depth=2, heads=4, place=0.5, multiple=8,
+                     experts=4, capacity=1.0, mixer_width=16, mixer_depth=2),
     'sd3': MMDIT,
     'sd3.5': MMDIT | dict(qk_norm=True, dual=1),
 }
