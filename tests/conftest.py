@@ -1,5 +1,6 @@
 """Eight simulated devices, and the small things that many tests share."""
 import os
+import pathlib
 
 # Programs of tests run for a moment: compile them fast rather than well.
 FAST = ('--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true '
@@ -16,6 +17,18 @@ from data import sources, tokenizers
 # Many tests compile the same small programs; so does the next run of the tests.
 jax.config.update('jax_compilation_cache_dir', '.cache/jax')
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
+HERE = pathlib.Path(__file__).parent
+
+
+LONG = ('scripts', 'training/test_step', 'models')
+
+
+def pytest_collection_modifyitems(items):
+  """Long files are begun first, so that two workers end at the same time."""
+  def place(item):
+    name = item.path.relative_to(HERE).as_posix()
+    return [name.startswith(start) for start in LONG]
+  items.sort(key=place, reverse=True)
 
 
 @pytest.fixture(scope='session')

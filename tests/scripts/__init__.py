@@ -108,9 +108,9 @@ class Started:
     return code, self.said('out'), self.said('err')
 
 
-def train(root, name):
-  """Command line of a short run of the small config, in a workdir of that name."""
-  return ('train.py', f'--config={root}/tiny.py', f'--workdir={root}/{name}',
+def train(root, name, config='tiny'):
+  """Command line of a short run of a small config, in a workdir of that name."""
+  return ('train.py', f'--config={root}/{config}.py', f'--workdir={root}/{name}',
           '--config.train.steps=120', '--config.train.log_every=10',
           '--config.train.checkpoint_every=30', '--config.train.sample_every=1000',
           '--config.sample.prompts=("a red ring","a blue star")')

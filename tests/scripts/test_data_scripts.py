@@ -22,7 +22,7 @@ def folder(root):
 
 
 def test_trains_on_a_folder_and_counts_what_is_bad(root, folder, scripts):
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder)
+  code, out, err = scripts.run(*train(root, 'mine_run', 'unet'), *folder)
   assert code == 0 and '64 pictures' in out, err
   lines = logged(root / 'mine_run')  # 40 batches of 8 are five epochs
   assert sum(line['bad'] for line in lines) == 4 * 5
@@ -30,7 +30,7 @@ def test_trains_on_a_folder_and_counts_what_is_bad(root, folder, scripts):
 
 
 def test_too_many_bad_pictures_stop_the_run(root, folder, scripts):
-  code, out, err = scripts.run(*train(root, 'mine_bad'), *folder,
+  code, out, err = scripts.run(*train(root, 'mine_bad', 'unet'), *folder,
                                '--config.data.max_bad=0.01')
   assert code == 2 and 'config.data.max_bad is 0.01' in err, err
   assert 'not a picture' in err and err.count('\n') == 1
@@ -40,9 +40,9 @@ def test_data_that_changed_are_refused_and_moved_ones_are_not(root, folder, scri
   moved = root / 'elsewhere'
   shutil.copytree(root / 'mine', moved)
   more = f'--config.data.path={moved}', '--config.train.steps=60'
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more)
+  code, out, err = scripts.run(*train(root, 'mine_run', 'unet'), *folder, *more)
   assert code == 0 and 'resumed at step 40' in out, err
   (moved / 'new.png').write_bytes((moved / '9.png').read_bytes())
-  code, out, err = scripts.run(*train(root, 'mine_run'), *folder, *more,
+  code, out, err = scripts.run(*train(root, 'mine_run', 'unet'), *folder, *more,
                                '--config.train.steps=80')
   assert code == 2 and 'its records have changed' in err and err.count('\n') == 1

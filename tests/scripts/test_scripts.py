@@ -188,7 +188,7 @@ def test_a_second_train_on_a_workdir_is_refused(root, scripts):
 
 
 def test_a_run_is_resumed_only_as_it_was(root, run, scripts):
-  code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=16')
+  code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=32')
   assert code == 2 and 'config.model.width' in err
   code, out, err = scripts.run('train.py', f'--workdir={run}')  # its own config
   assert code == 0 and 'is at step 120' in out, err
@@ -222,7 +222,8 @@ BAD = {
     'key without a config': ('train.py --config.train.steps=3 --workdir={root}/new',
                              'need --config=FILE'),
     'negative width': ('{train} --config.model.width=-8', 'config.model.width is -8'),
-    'zero in a tuple': ('{train} --config.model.mults=(0,)', 'config.model.mults'),
+    'zero in a tuple': ('train.py --config={root}/unet.py --workdir={root}/new '
+                        '--config.model.mults=(0,)', 'config.model.mults'),
     'negative seed': ('{train} --config.seed=-1', 'config.seed is -1'),
     'a parameter without a rule': ('{train} --config.optim.weight_decay=(("x",0.0),)',
                                    'config.optim.weight_decay has no rule'),
