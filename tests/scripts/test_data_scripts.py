@@ -30,7 +30,7 @@ def test_trains_on_a_folder_and_counts_what_is_bad(root, folder, scripts):
 
 
 def test_too_many_bad_pictures_stop_the_run(root, folder, scripts):
-  code, out, err = scripts.run(*train(root, 'mine_bad', 'unet'), *folder,
+  code, out, err = scripts.run(*train(root, 'mine_bad'), *folder,
                                '--config.data.max_bad=0.01')
   assert code == 2 and 'config.data.max_bad is 0.01' in err, err
   assert 'not a picture' in err and err.count('\n') == 1
