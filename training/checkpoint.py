@@ -35,6 +35,7 @@ def checksums(tree):
   The sum of every element's bits times an odd number of its place, modulo 2^32: a
   single flipped bit always changes it.
   """
+  @jax.jit  # traced once for all leaves of one shape
   def one(x):
     bits = jax.lax.bitcast_convert_type(x, UNSIGNED[x.dtype.itemsize])
     bits = bits.astype(jnp.uint32)

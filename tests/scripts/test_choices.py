@@ -5,8 +5,6 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from test_scripts import root, scripts  # noqa: F401  fixtures
-
 ODD = (  # one run that takes every path that others do not
     '--config.diffusion.learned_weight=True', '--config.diffusion.times=adaptive',
     '--config.diffusion.per=time', '--config.diffusion.schedule=edm',
@@ -20,7 +18,7 @@ ODD = (  # one run that takes every path that others do not
 
 
 @pytest.fixture(scope='module')
-def odd(root, scripts):  # noqa: F811
+def odd(root, scripts):
   code, out, err = scripts.run('train.py', f'--config={root}/tiny.py',
                                f'--workdir={root}/odd', *ODD)
   assert code == 0, err
@@ -31,7 +29,7 @@ def odd(root, scripts):  # noqa: F811
   return root / 'odd'
 
 
-def sample(scripts, odd, *flags):  # noqa: F811
+def sample(scripts, odd, *flags):
   code, out, err = scripts.run('sample.py', f'--workdir={odd}', '--steps=3', *flags)
   return code, err
 
@@ -47,7 +45,7 @@ def test_every_choice_trains_and_draws(odd):
   assert all(np.isfinite(x['loss']) for x in lines)
 
 
-def test_an_average_is_made_afterwards(odd, scripts, root):  # noqa: F811
+def test_an_average_is_made_afterwards(odd, scripts, root):
   code, out, err = scripts.run('export.py', f'--workdir={odd}', '--ema=0.08',
                                f'--out={root}/after')
   assert code == 0, err
@@ -56,7 +54,7 @@ def test_an_average_is_made_afterwards(odd, scripts, root):  # noqa: F811
   assert code == 2 and '0.288' in err
 
 
-def test_what_is_not_masked_stays(odd, scripts, root):  # noqa: F811
+def test_what_is_not_masked_stays(odd, scripts, root):
   code, err = sample(
       scripts, odd, '--prompt=a red ring', f'--image={root}/grey.png',
       f'--mask={root}/half.png', '--sample.clip=none', f'--out={root}/masked.png')
@@ -64,14 +62,14 @@ def test_what_is_not_masked_stays(odd, scripts, root):  # noqa: F811
   assert (abs(pixels(root / 'masked.png')[:, :8] - 128) <= 1).all()
 
 
-def test_the_noise_of_a_picture_is_found(odd, scripts, root):  # noqa: F811
+def test_the_noise_of_a_picture_is_found(odd, scripts, root):
   code, err = sample(
       scripts, odd, '--prompt=a red ring', f'--image={root}/grey.png',
       '--invert=a blue ring', '--sample.rule=cfg', f'--out={root}/inverted.png')
   assert code == 0 and 'leads back to it within' in err
 
 
-def test_the_ends_of_an_interpolation_are_the_prompts(odd, scripts, root):  # noqa: F811
+def test_the_ends_of_an_interpolation_are_the_prompts(odd, scripts, root):
   flags = ('--sample.rule=cfg', '--solver=ddim')
   code, err = sample(scripts, odd, '--prompt=a red ring', '--prompt=a blue star',
                      '--interpolate=3', '--to_seed=7', f'--out={root}/way/', *flags)
@@ -83,7 +81,7 @@ def test_the_ends_of_an_interpolation_are_the_prompts(odd, scripts, root):  # no
     assert abs(pixels(root / 'end.png') - pixels(root / f'way/{name}.png')).max() <= 1
 
 
-def test_a_run_guided_away_from_itself_stays(odd, scripts, root):  # noqa: F811
+def test_a_run_guided_away_from_itself_stays(odd, scripts, root):
   flags = ('--prompt=a red ring AND a star:0.5', '--sample.rule=cfg',
            '--sample.rescale=0')
   assert sample(scripts, odd, *flags, f'--weak={odd}', '--guidance=4',
@@ -92,7 +90,7 @@ def test_a_run_guided_away_from_itself_stays(odd, scripts, root):  # noqa: F811
   assert abs(pixels(root / 'weak.png') - pixels(root / 'own.png')).max() <= 2
 
 
-def test_bits_a_dimension_are_printed(odd, scripts):  # noqa: F811
+def test_bits_a_dimension_are_printed(odd, scripts):
   code, out, err = scripts.run('evaluate.py', f'--workdir={odd}', '--steps=3',
                                '--metrics=bits_per_dim', '--num=3', '--batch=2')
   assert code == 0 and 'bits a dimension' in out and '3 pictures' in out, err
@@ -119,7 +117,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('case', list(BAD))
-def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):  # noqa: F811
+def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):
   flags, expected = (x.format(root=root, run=odd) for x in BAD[case])
   code, out, err = scripts.run(
       'sample.py', f'--workdir={odd}', '--prompt=x', '--sample.rule=cfg',
@@ -133,7 +131,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):  # noq
     ('--config.diffusion.schedule=flow(zero_snr=True)', 'has it already'),
     ('--config.diffusion.times=mode(scale=3)', 'mode takes -1 to 1.75'),
     ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
-def test_a_choice_that_makes_no_sense_is_refused(scripts, root, flag, expected):  # noqa: F811
+def test_a_choice_that_makes_no_sense_is_refused(scripts, root, flag, expected):
   code, out, err = scripts.run(
       'train.py', f'--config={root}/tiny.py', f'--workdir={root}/new', flag)
   assert code == 2 and expected in err and not (root / 'new').exists(), err

@@ -3,56 +3,22 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 import numpy as np
 from PIL import Image
 import pytest
 
-from conftest import tiny
-import scripts as forks
-
-TRAIN = ('train.py', '--config.train.steps=120', '--config.train.log_every=10',
-         '--config.train.checkpoint_every=30', '--config.train.sample_every=1000',
-         '--config.sample.prompts=("a red ring","a blue star")')
-
-
-@pytest.fixture(scope='module')
-def root(tmp_path_factory):
-  folder = tmp_path_factory.mktemp('scripts')
-  c = tiny(str(folder / 'data')).to_dict()
-  (folder / 'tiny.py').write_text(
-      f'from ml_collections import ConfigDict\n\ndef get_config():\n'
-      f'  return ConfigDict({c!r})\n')
-  (folder / 'prompts.txt').write_text('a red ring\n\na blue star\n', encoding='utf-8')
-  return folder
-
-
-@pytest.fixture(scope='module')
-def scripts(root):
-  made = forks.Scripts(root)
-  yield made
-  made.close()
+from scripts import logged, train
 
 
 @pytest.fixture(scope='module')
 def run(root, scripts):
   """The workdir of a run that nothing disturbed."""
+  (root / 'prompts.txt').write_text('a red ring\n\na blue star\n', encoding='utf-8')
   code, out, err = scripts.run(*train(root, 'whole'))
   assert code == 0, err
   return root / 'whole'
-
-
-def train(root, name):
-  return *TRAIN[:1], f'--config={root}/tiny.py', f'--workdir={root}/{name}', *TRAIN[1:]
-
-
-def logged(workdir):
-  """What a run logged, without what the clock says."""
-  lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
-  return [{k: v for k, v in x.items() if k not in ('images_per_s', 'seconds')}
-          for x in lines]
 
 
 def test_a_run_leaves_what_is_promised(run):
@@ -71,16 +37,13 @@ def test_a_run_leaves_what_is_promised(run):
 
 def test_killed_at_any_moment_a_run_goes_on_bitwise(root, run, scripts):
   workdir = root / 'killed'
-  for after in (1, 60):  # logged steps before the next kill
-    process = subprocess.Popen(
-        forks.command(train(root, 'killed')), cwd=forks.ROOT, env=forks.environment(),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    path = workdir / 'metrics.jsonl'
-    while process.poll() is None and not (
-        path.exists() and f'"step": {after // 10 * 10 + 10},' in path.read_text()):
+  for step in (10, 70):  # that is logged just before the next kill
+    process, path = scripts.start(*train(root, 'killed')), workdir / 'metrics.jsonl'
+    while not process.ended() and not (
+        path.exists() and f'"step": {step},' in path.read_text()):
       time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.send(signal.SIGKILL)
+    assert process.wait()[0] == -signal.SIGKILL
   code, out, err = scripts.run(*train(root, 'killed'))
   assert code == 0, err
   assert 'resumed at step' in out and 'resumed at step 0' not in out
@@ -88,15 +51,12 @@ def test_killed_at_any_moment_a_run_goes_on_bitwise(root, run, scripts):
 
 
 def test_asked_to_stop_a_run_saves_where_it_is(root, run, scripts):
-  process = subprocess.Popen(
-      forks.command(train(root, 'asked')), cwd=forks.ROOT, env=forks.environment(),
-      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-  for line in process.stdout:
-    if line.startswith('step 50/'):
-      process.send_signal(signal.SIGTERM)
-      break
-  rest = process.stdout.read()
-  assert process.wait() == 0 and 'as asked' in rest
+  process = scripts.start(*train(root, 'asked'))
+  while not process.ended() and '\nstep 50/' not in process.said():
+    time.sleep(0.005)
+  process.send(signal.SIGTERM)
+  code, out, err = process.wait()
+  assert code == 0 and 'as asked' in out, err
   last = logged(root / 'asked')[-1]['step']
   assert 50 <= last < 120 and (root / 'asked' / 'checkpoints' / str(last)).exists()
   assert scripts.run(*train(root, 'asked'))[0] == 0
@@ -104,14 +64,14 @@ def test_asked_to_stop_a_run_saves_where_it_is(root, run, scripts):
 
 
 def test_trains_and_previews_on_a_mesh(root, scripts):
-  eight = forks.Scripts(root / 'whole', devices=8)
   flags = ('--config.mesh.data=2', '--config.mesh.fsdp=2', '--config.mesh.tensor=2',
            '--config.train.steps=20', '--config.train.eval_every=20')
-  code, out, err = eight.run(*train(root, 'mesh'), *flags, '--config.eval.num=4')
+  code, out, err = scripts.run(
+      *train(root, 'mesh'), *flags, '--config.eval.num=4', devices=8)
   assert code == 0 and '8 cpu device(s)' in out, err
-  code, out, err = eight.run(*train(root, 'odd'), *flags, '--config.train.batch=6')
+  code, out, err = scripts.run(
+      *train(root, 'odd'), *flags, '--config.train.batch=6', devices=8)
   assert code == 2 and 'config.train.batch is 6' in err
-  eight.close()
   code, out, err = scripts.run(*train(root, 'mesh'), '--config.train.steps=30')
   assert code == 0 and 'resumed at step 20' in out, err  # on one device now
 
@@ -126,8 +86,8 @@ def test_a_finished_run_says_so(run, root, scripts):
   assert code == 0 and 'is at step 120' in out
 
 
-def sample(scripts, run, *rest):
-  return scripts.run('sample.py', f'--workdir={run}', *rest)
+def sample(scripts, run, *rest, **kwargs):
+  return scripts.run('sample.py', f'--workdir={run}', *rest, **kwargs)
 
 
 def test_one_picture_carries_its_settings(root, run, scripts):
@@ -149,9 +109,7 @@ def test_picture_i_of_a_prompt_is_the_same_in_any_batch_and_on_any_devices(
   names = [f'{i:04}.png' for i in range(9)]
   assert sorted(p.name for p in (root / 'all').iterdir()) == names
   assert sample(scripts, run, *flags, '--batch=2', f'--out={root}/by_two/')[0] == 0
-  eight = forks.Scripts(root / 'all', devices=8)
-  code, _, err = sample(eight, run, *flags, f'--out={root}/eight/')
-  eight.close()
+  code, _, err = sample(scripts, run, *flags, f'--out={root}/eight/', devices=8)
   assert code == 0, err
   assert sample(scripts, run, '--prompt=a red ring', '--num=2',
                 f'--out={root}/alone/')[0] == 0
@@ -230,7 +188,7 @@ def test_a_second_train_on_a_workdir_is_refused(root, scripts):
 
 
 def test_a_run_is_resumed_only_as_it_was(root, run, scripts):
-  code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=16')
+  code, _, err = scripts.run(*train(root, 'whole'), '--config.model.width=32')
   assert code == 2 and 'config.model.width' in err
   code, out, err = scripts.run('train.py', f'--workdir={run}')  # its own config
   assert code == 0 and 'is at step 120' in out, err
@@ -264,7 +222,8 @@ BAD = {
     'key without a config': ('train.py --config.train.steps=3 --workdir={root}/new',
                              'need --config=FILE'),
     'negative width': ('{train} --config.model.width=-8', 'config.model.width is -8'),
-    'zero in a tuple': ('{train} --config.model.mults=(0,)', 'config.model.mults'),
+    'zero in a tuple': ('train.py --config={root}/unet.py --workdir={root}/new '
+                        '--config.model.mults=(0,)', 'config.model.mults'),
     'negative seed': ('{train} --config.seed=-1', 'config.seed is -1'),
     'a parameter without a rule': ('{train} --config.optim.weight_decay=(("x",0.0),)',
                                    'config.optim.weight_decay has no rule'),
