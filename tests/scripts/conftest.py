@@ -4,7 +4,7 @@ import pytest
 from conftest import tiny
 import scripts as forks
 
-DIT = dict(name='dit', channels=3, width=16, depth=1, heads=2, patch=4)
+DIT = dict(name='dit', width=16, depth=1, heads=2, patch=4)
 
 
 @pytest.fixture(scope='session')
