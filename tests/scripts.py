@@ -34,7 +34,7 @@ for line in sys.stdin:
 """
 SERVER = r"""
 import sys
-import evaluate, export, sample, train, cli
+import evaluate, export, sample, sweep, train, cli
 def run():
   module = sys.modules[sys.argv[0].removesuffix('.py')]
   cli.run(module.main, module.define_flags)
