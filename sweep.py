@@ -167,8 +167,6 @@ def check(flag, c, diffs, metric: str):
 
 def settle_workdir(workdir: str, c, diffs, metric: str, runs):
   """Writes diffs.json. Raises Mistake where the workdir holds another sweep."""
-  if not workdir:
-    raise cli.Mistake('--workdir=FOLDER is needed: it is made if it does not exist.')
   path = os.path.join(workdir, 'diffs.json')
   record = {'metric': metric, 'diffs': [d._asdict() for d in diffs], 'runs': [
       {'index': run.index, 'folder': run.name, 'seed': run.config.seed,
@@ -342,6 +340,8 @@ def main(flag):
   if flag.list:
     return print('\n'.join(f'{run.index:>4}  {run.name}' + (
         f', drawn in {len(run.diffs)} ways' * (len(run.diffs) > 1)) for run in runs))
+  if not flag.workdir:
+    raise cli.Mistake('--workdir=FOLDER is needed: it is made if it does not exist.')
   if flag.index is not None and not 0 <= flag.index < len(runs):
     raise cli.Mistake(f'--index={flag.index} is not one of the {len(runs)} runs, 0 to '
                       f'{len(runs) - 1}.')

@@ -15,6 +15,7 @@ METRIC, SEEDS = 'accuracy/one_object', 3
 def get_config():
   c = demo.get_config()
   c.train.update(dict(steps=1_100, eval_every=275, keep=1, sample_every=0))
+  c.sample.batch = 76
   return c
 
 
