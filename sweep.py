@@ -24,6 +24,7 @@ from ml_collections import ConfigDict, config_flags
 
 import cli
 from configs import base
+from data import sources
 import drawing
 import evaluate
 from evaluation import comparison
@@ -233,6 +234,8 @@ def dry_run(runs: list[Run]):
 
 
 def train_run(run: Run):
+  with locked(os.path.dirname(run.folder)), cli.mistakes():
+    sources.prepare(run.config.data)  # by one of the jobs that start at once
   train.main(types.SimpleNamespace(
       config=run.config, workdir=run.folder, distributed=False, coordinator=None,
       processes=None, process=None))

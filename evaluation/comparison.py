@@ -130,11 +130,12 @@ def plot(figure, curves: dict, groups: list, metric: str, title: str):
     right.plot(ends, [i] * len(ends), '.', color=colour, ms=5, alpha=0.6)
     right.plot(ends.mean(), i, mark, color=colour, ms=8)
   label = metric + (', %' if factor == 100 else '')
-  left.set(xlabel='step', ylabel=label, title=title)
-  right.set(xlabel=label, title='at the end: mean, and each seed',
+  left.set(xlabel='step', ylabel=label, title=f'{title}: mean and range of seeds')
+  right.set(xlabel=label, title='the last step: mean, and each seed',
             ylim=(len(curves) - 0.5, -0.5))
   right.set_yticks(range(len(curves)), list(curves))
   right.yaxis.tick_right()
+  right.tick_params('y', length=0)
   for axes in (left, right):
     axes.grid(color='#eeeeee')
     axes.spines[['top', 'right']].set_visible(False)

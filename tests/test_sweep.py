@@ -80,6 +80,7 @@ def root(tmp_path_factory):
 def base(root):
   c = tiny(str(root / 'data'))
   c.optim.lr = 0.1
+  c.model.attention = (0,)
   c.train.update(dict(steps=2, log_every=1, checkpoint_every=2, eval_every=1,
                       sample_every=0))
   c.eval.update(dict(num=4, kinds=('one object',)))
