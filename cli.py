@@ -52,12 +52,19 @@ def run(main, define):
     for name in sorted(set(flags.FLAGS) - others):
       print(f'  --{name}: {flags.FLAGS[name].help}')
     sys.exit(0)
-  try:
+  with endings():
     read_flags()
     logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
     jax.config.update('jax_compilation_cache_dir', COMPILED)
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
     main(flags.FLAGS)
+
+
+@contextlib.contextmanager
+def endings():
+  """Around a script's work: a mistake of the user ends it with a line and code 2."""
+  try:
+    yield
   except Mistake as e:
     fail(str(e))
   except Exception as e:

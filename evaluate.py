@@ -80,6 +80,12 @@ def drawer(sampler, params, mesh, tokenizer, c, *, seed: int):
   return draw
 
 
+def scalars(report: dict) -> dict:
+  """{'accuracy/one_object': 0.9, ...}: a report as it is logged."""
+  return {f'accuracy/{kind.replace(" ", "_")}': r['accuracy']
+          for kind, r in report.items()}
+
+
 def table(report: dict) -> str:
   """A line a kind."""
   lines = [f'{"prompts":<14}{"right":>7}{"95% interval":>16}{"pictures":>10}'

@@ -313,8 +313,7 @@ def main(flag):
       log.picture(step, previews.grid(states.whole(state.ema[0], state.frozen)))
     if due(c.train.eval_every):
       report = previews.accuracy(states.whole(state.ema[0], state.frozen))
-      log.scalars(step, {'seconds': log.seconds()} | {
-          f'accuracy/{k.replace(" ", "_")}': v['accuracy'] for k, v in report.items()})
+      log.scalars(step, {'seconds': log.seconds()} | evaluate.scalars(report))
       log.say(evaluate.table(report))
     if due(c.train.averages_every):
       averages.save_ema(step, state)
