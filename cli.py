@@ -110,6 +110,8 @@ def read_flags():
       text = 'keys of a config need --config=FILE before them.'
     elif 'failure to load' in text and 'No such file' in text:
       text = f'{config_flag()}: there is no such file.'
+    elif 'Traceback' in text:  # of which the last line says what is wrong
+      text = f'{config_flag()}: {str(e).strip().splitlines()[-1]}'
     elif not isinstance(e, flags.Error):
       text = f'{config_flag()}: {type(e).__name__}: {text}'
     raise Mistake(text) from e

@@ -208,6 +208,9 @@ BAD = {
         'train.py --config={root}/empty.py --workdir={root}/new', 'get_config'),
     'config that does not parse': ('train.py --config={root}/broken.py '
                                    '--workdir={root}/new', 'broken.py'),
+    'no such variant of a config': (
+        'train.py --config=configs/papers/dit.py:foo --workdir={root}/new',
+        "dit.py:foo: ValueError: 'foo' is not one of"),
     'no workdir': ('train.py --config={root}/tiny.py', '--workdir=FOLDER is needed'),
     'unknown key': ('{train} --config.train.stepz=3', "'steps'"),
     'unknown group': ('{train} --config.trian.steps=3', "'train'"),
