@@ -30,7 +30,7 @@ class MLP(nn.Module):
 
 
 class Experts(nn.Module):
-  """MLPs that each choose the tokens they work on (arXiv:2202.09368 section 3.2).
+  """MLPs that each choose the tokens they work on (arXiv:2202.09368).
 
   Attributes:
     capacity: how many experts a token has on average; any one has from none to all.
