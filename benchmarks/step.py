@@ -39,7 +39,8 @@ def main(flag):
   optimizer, rate = optim.make(c.optim, c.train.steps)
   mesh, key = meshes.make(**c.mesh), jax.random.key(0)
   state, shardings = states.create(
-      lambda key: drawing.init_params(model, c, key), optimizer, mesh, key)
+      lambda key: drawing.init_params(model, c, key), optimizer, mesh, key,
+      frozen=lambda params: optim.frozen(c.optim, params))
   step = steps.compiled(
       steps.make(draw, loss, optimizer, rate, [ema.exponential()],
                  accumulate=c.train.accumulate), shardings, mesh)

@@ -85,10 +85,9 @@ def test_a_reduced_paper_trains_a_step_and_draws(paper, name):
 
   @jax.jit
   def both(params, batch, key):
-    trained, kept = states.split(params, optim.frozen(c.optim, params))
-    state, metrics = step(states.TrainState(
-        jnp.int32(0), trained, (trained,) * len(profiles), optimizer.init(trained),
-        jnp.ones(64), jnp.zeros(2, jnp.int32), kept), batch, key)
+    state, metrics = step(states.fresh(
+        lambda key: params, optimizer, key, len(profiles),
+        lambda params: optim.frozen(c.optim, params)), batch, key)
     new = states.whole(state.params, state.frozen)
     request = {'tokens': jnp.stack([batch['tokens']] * 2, 1)[:2], 'keys': jax.random.
                split(key, 2), 'weights': jnp.ones((2, 1)),

@@ -19,7 +19,7 @@ import train
 
 SHIPPED = {  # file -> (runs, diffs)
     'target_weighting': (18, 6), 'shift_resolution': (18, 6), 'guidance_steps': (3, 9),
-    'text_encoder': (9, 3)}
+    'text_encoder': (12, 4)}
 HEAD = '''from ml_collections import ConfigDict
 
 METRIC, SEEDS = 'accuracy/one_object', 2

@@ -1,4 +1,5 @@
 """Everything that a training step changes."""
+import functools
 from typing import Any
 
 from flax import struct
@@ -59,26 +60,27 @@ def replaced(state, part: str, values):
                        frozen=take(state.frozen))
 
 
-def create(init, optimizer, mesh, key, averages: int = 1, frozen=None):
-  """A fresh state, each leaf made where it is to lie, and its shardings.
+def fresh(init, optimizer, key, averages: int = 1, frozen=None):
+  """The state before the first step.
 
   Args:
     init: key -> parameters.
     averages: how many are kept.
     frozen: parameters -> tree of bool, those that are not trained; None trains all.
-
-  Returns:
-    (TrainState, TrainState of shardings).
   """
-  def fresh(key):
-    params, kept = init(key), None
-    if frozen:
-      params, kept = split(params, frozen(params))
-    copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
-    return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
-                      jnp.ones(times.BINS), jnp.zeros(2, jnp.int32), kept)
-  shardings = state_shardings(jax.eval_shape(fresh, key), mesh)
-  return jax.jit(fresh, out_shardings=shardings)(key), shardings
+  params, kept = init(key), None
+  if frozen:
+    params, kept = split(params, frozen(params))
+  copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
+  return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
+                    jnp.ones(times.BINS), jnp.zeros(2, jnp.int32), kept)
+
+
+def create(init, optimizer, mesh, key, **options):
+  """(a fresh state, each leaf made where it is to lie, and its shardings): `fresh`."""
+  make = functools.partial(fresh, init, optimizer, **options)
+  shardings = state_shardings(jax.eval_shape(make, key), mesh)
+  return jax.jit(make, out_shardings=shardings)(key), shardings
 
 
 def state_shardings(shapes, mesh):
