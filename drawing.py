@@ -125,9 +125,9 @@ def time_grid(c, strength: float = 1.0):
 
 def solver_of(c, noise):
   """(solver of a config's `sample`, whether it is `adaptive`, which is none)."""
-  table = solvers.SOLVERS | {'adaptive': adaptive_solver}
-  name, _ = specs.read(table, c.sample.solver, 'sample.solver')
-  return specs.make(table, c.sample.solver, 'sample.solver', noise), name == 'adaptive'
+  name, _ = specs.read(METHODS, c.sample.solver, 'sample.solver')
+  method = specs.make(METHODS, c.sample.solver, 'sample.solver', noise)
+  return method, name == 'adaptive'
 
 
 def adaptive_solver(noise, rtol: float = 0.05, atol: float = 0.0078, most: int = 301):
@@ -137,6 +137,9 @@ def adaptive_solver(noise, rtol: float = 0.05, atol: float = 0.0078, most: int =
     return solvers.adaptive(denoise, noise, x, start, times[-2], rtol=rtol, atol=atol,
                             most=most)[0]
   return solve
+
+
+METHODS = solvers.SOLVERS | {'adaptive': adaptive_solver}
 
 
 def make_sampler(model, c, *, film: bool = False, weak=None, strength: float = 1.0,
@@ -211,6 +214,15 @@ def covered(mask, side: int):
 def to_uint8(x):
   """[-1, 1] -> 0 to 255, rounded."""
   return jnp.round(jnp.clip(x * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+
+
+def check_choices(c):
+  """Raises Mistake for a choice of a config's `sample` that is none; builds nothing."""
+  tables = {'solver': METHODS, 'grid': grids.GRIDS, 'rule': guidance.RULES,
+            'over_time': guidance.OVER_TIME, 'clip': guidance.CLIPS}
+  with cli.mistakes():
+    for key, table in tables.items():
+      specs.read(table, c.sample[key], f'sample.{key}')
 
 
 def check_sampler(model, c):

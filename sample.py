@@ -181,14 +181,20 @@ def write_film(path: str, frames: np.ndarray):
   print(path)
 
 
-def editing_of(flag, run, m: int) -> dict:
-  """What the flags of editing add to a request of m pictures."""
-  size, out = run.c.data.size, {}
+def pictures_of(flag, size: int) -> dict:
+  """Those that the flags of editing name: 'image' and 'mask', f32[size size .]."""
+  found = {}
   if flag.image:
-    out['image'] = read_image(flag.image, size)[None].repeat(m, 0)
+    found['image'] = read_image(flag.image, size)
   if flag.mask:
     mask = read_image(flag.mask, size).mean(-1, keepdims=True) > 0
-    out['mask'] = mask[None].repeat(m, 0).astype(np.float32)
+    found['mask'] = mask.astype(np.float32)
+  return found
+
+
+def editing_of(flag, run, given: dict, m: int) -> dict:
+  """What the flags of editing add to a request of m pictures. given: of pictures_of."""
+  out = {name: picture[None].repeat(m, 0) for name, picture in given.items()}
   if flag.invert:
     caption = drawing.request_of(run.tokenizer, [flag.invert], run.c.tokenizer.length)
     with cli.mistakes():
@@ -234,11 +240,15 @@ def main(flag):
     raise cli.Mistake('--out=NAME.png is needed, or --out=FOLDER/.')
   if flag.out:
     check_out(flag.out)
-  mesh = meshes.make()
-  run = drawing.load(flag.workdir, mesh)
-  c, params = run.c, {'strong': run.params}
+  # What is wrong with the flags is said before the weights are read.
+  c = cli.workdir_config(flag.workdir)
   cli.settle_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_guidance(flag, c)
+  drawing.check_choices(c)
+  given = pictures_of(flag, c.data.size)
+  mesh = meshes.make()
+  run = drawing.load(flag.workdir, mesh)._replace(c=c)
+  params = {'strong': run.params}
   request = drawing.request_of(
       run.tokenizer, prompts, c.tokenizer.length, flag.num, flag.negative)
   picture, num = np.tile(np.arange(flag.num), len(prompts)), flag.num
@@ -250,7 +260,7 @@ def main(flag):
   if weak:
     request |= drawing.weaker(run, weak, prompts, flag.num)
     params['weak'] = weak.params
-  request |= editing_of(flag, run, len(picture))
+  request |= editing_of(flag, run, given, len(picture))
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with cli.mistakes():
     sampler = drawing.make_sampler(
