@@ -162,6 +162,9 @@ def make_sampler(model, c, *, film: bool = False, weak=None, strength: float = 1
     only where it is 1; 'noise': f32[b *latent_shape] instead of that of the keys.
   """
   noise, _, _ = losses.process_of(c.diffusion)
+  if c.autoencoder.name != 'none' and c.sample.clip != 'none':
+    raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
+                     "latents have no bound: 'none'.")
   method, adaptive = solver_of(c, noise)
   if adaptive and (film or not c.sample.rule.startswith(('cfg', 'zero_star'))):
     raise ValueError("config.sample.solver is 'adaptive', whose steps differ from "
@@ -386,8 +389,10 @@ def weaker(run: Run, weak: Run, prompts, num: int) -> dict:
   """'weak_tokens' of the same prompts. Raises Mistake if it is of another process."""
   ours, theirs = run.c.diffusion.schedule, weak.c.diffusion.schedule
   here, there = shape_of(run), shape_of(weak)
-  if (ours, here) != (theirs, there):
-    raise cli.Mistake(f'--weak was trained with schedule {theirs!r} on {there}, '
-                      f'--workdir with {ours!r} on {here}; both must be alike.')
+  if (ours, here, run.c.autoencoder) != (theirs, there, weak.c.autoencoder):
+    raise cli.Mistake(
+        f'--weak was trained with schedule {theirs!r} on {there} of autoencoder '
+        f'{weak.c.autoencoder.name!r}, --workdir with {ours!r} on {here} of '
+        f'{run.c.autoencoder.name!r}; both, with all their fields, must be alike.')
   request = request_of(weak.tokenizer, prompts, weak.c.tokenizer.length, num)
   return {'weak_tokens': request['tokens']}

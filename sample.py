@@ -71,6 +71,10 @@ def check_editing(flag):
     raise cli.Mistake('--fill is for --mask.')
   if flag.weak and flag.interpolate:
     raise cli.Mistake('--weak is not for --interpolate.')
+  if flag.mask and flag.invert:
+    raise cli.Mistake('--mask and --invert are two ways; give one of them.')
+  if flag.interpolate and len(flag.prompt) == 1 and flag.to_seed is None:
+    raise cli.Mistake('--interpolate needs a second --prompt or --to_seed.')
   if flag.interpolate and (flag.image or len(flag.prompt) > 2 or flag.prompts):
     raise cli.Mistake('--interpolate takes one or two --prompt, and no --image.')
   if flag.to_seed is not None and not flag.interpolate:
@@ -229,6 +233,9 @@ def main(flag):
   if flag.destroy:
     if flag.prompt or flag.prompts or flag.out:
       raise cli.Mistake('--destroy=PICTURE takes no prompt and no --out, only --film.')
+    for name in ('image', 'mask', 'invert', 'interpolate', 'weak', 'negative'):
+      if flag[name].value:
+        raise cli.Mistake(f'--{name} has no effect with --destroy=PICTURE.')
     if not flag.film:
       raise cli.Mistake('--destroy=PICTURE needs --film=NAME.gif to write.')
     c = cli.workdir_config(flag.workdir)

@@ -321,8 +321,8 @@ def write_result(workdir: str, title: str, diffs, metric: str, runs) -> str:
     cli.write_text(os.path.join(workdir, 'table.csv'), comparison.as_csv(rows, metric))
     sheet = figure.Figure(layout='constrained')
     keys = list(dict.fromkeys(key for diff in diffs for key in diff.keys))
-    groups = [(repr(d.keys.get(keys[0])), repr([d.keys.get(k) for k in keys[1:]]))
-              for d in diffs]
+    groups = [tuple(repr([diff.keys.get(key) for key in some])
+                    for some in (keys[:1], keys[1:])) for diff in diffs]
     comparison.plot(sheet, curves, groups, metric, title)
     with cli.whole(os.path.join(workdir, 'plot.png')) as new:
       sheet.savefig(new, dpi=100, format='png')

@@ -20,7 +20,6 @@ from configs import base
 from data import images, loader, problems, sources, tokenizers
 import drawing
 import evaluate
-from interop import weights as public
 from training import checkpoint, ema, log as logs, loss as losses, mesh as meshes
 from training import optim, specs, state as states, step as steps, weights
 
@@ -106,13 +105,13 @@ def prepare_tokenizer(c, workdir: str, pictures):
   path = os.path.join(workdir, 'tokenizer.json')
   if jax.process_index() == 0 and not started(workdir):
     with cli.mistakes():
-      others = [found for part, place in c.weights if part == 'text_encoder' and
-                os.path.exists(found := os.path.join(place, 'tokenizer.json'))]
+      by_class = c.condition.name == 'class'  # whose table is the backbone's
+      others = dict(c.weights).get('backbone' if by_class else 'text_encoder', '')
       if c.tokenizer.files:
         made = tokenizers.public(c.tokenizer.files)
-      elif others:  # of a run of ours
-        made = tokenizers.load(others[0])
-      elif c.condition.name == 'class':
+      elif exported(others):
+        made = tokenizers.load(os.path.join(others, 'tokenizer.json'))
+      elif by_class:
         made = tokenizers.classes(pictures.captions(), c.condition.classes)
       else:
         made = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
@@ -130,21 +129,36 @@ def of_all(tally):
   return problems.Tally(counts)
 
 
-def part_of(params, part: str, place: str):
-  """What lies below 'a/b' in a tree of parameters.
+def exported(place: str) -> bool:
+  """Whether a folder is a workdir that export.py made."""
+  return os.path.exists(os.path.join(place, weights.FILE))
 
-  Raises ValueError if there is no such part, or nothing to read it from.
-  """
+
+def part_of(params, part: str):
+  """What lies below 'a/b' in a tree of parameters. Raises ValueError if it is none."""
   for name in part.split('/'):
     if not isinstance(params, dict) or name not in params:
       known = sorted(params) if isinstance(params, dict) else 'nothing'
       raise ValueError(f'config.weights has the part {part!r}; there is no {name!r}, '
                        f'only {known}.')
     params = params[name]
-  if not os.path.exists(place):
-    raise ValueError(f'config.weights has {part!r} from {place!r}; there is no such '
-                     'folder.')
+  if not isinstance(params, dict):
+    raise ValueError(f'config.weights has the part {part!r}, a single parameter; give '
+                     'what it is in.')
   return params
+
+
+def check_weights(c, shapes):
+  """Raises ValueError for a row of config.weights that has no part, or no folder."""
+  for part, place in c.weights:
+    part_of(shapes, part)
+    if not os.path.exists(place):
+      raise ValueError(f'config.weights has {part!r} from {place!r}; there is no such '
+                       'folder.')
+    if part.startswith('text_encoder') and not (exported(place) or c.tokenizer.files):
+      raise ValueError(f'config.weights has {part!r} from {place!r}, which is no '
+                       'exported workdir; config.tokenizer.files is to name the '
+                       'tokenizer that it was trained with.')
 
 
 def start_from_others(c, state):
@@ -153,13 +167,23 @@ def start_from_others(c, state):
   Each is taken from an exported workdir, or from what diffusers and transformers store.
   """
   for part, place in c.weights:
-    exported = os.path.join(place, weights.FILE)
     with cli.mistakes():
-      shapes = part_of(states.whole(state.params, state.frozen), part, place)
-      values = (weights.load(exported, shapes, part) if os.path.exists(exported) else
-                public.load(place, shapes))
+      shapes = part_of(states.whole(state.params, state.frozen), part)
+      if exported(place):
+        values = weights.load(os.path.join(place, weights.FILE), shapes, part)
+      else:
+        from interop import weights as public  # an edge: training does without it
+        values = public.load(place, shapes)
     state = states.replaced(state, part, values)
   return state
+
+
+def as_it_started(c, state) -> list[str]:
+  """The parts that are frozen whole and that config.weights has no row for."""
+  given = {part.partition('/')[0] for part, _ in c.weights}
+  return [part for part in sorted(state.frozen or ())
+          if not jax.tree.leaves(state.params[part])
+          and jax.tree.leaves(state.frozen[part]) and part not in given]
 
 
 class Stop:
@@ -207,8 +231,10 @@ class Previews:
                             seed=self.c.seed, size=self.c.data.size)
 
 
-def dry_run(c):
+def dry_run(c, new: bool = True):
   """Raises ValueError for anything in a config that could not be built or trained.
+
+  new: whether a run is to start with it, so that config.weights will be read.
 
   Returns (mesh, optimizer, step -> learning rate, profiles of the averages).
   """
@@ -223,8 +249,8 @@ def dry_run(c):
   drawing.check_sampler(model, c)
   shapes = drawing.shapes_of(model, c)
   optim.check(c.optim, shapes)
-  for part, place in c.weights:
-    part_of(shapes, part, place)
+  if new:
+    check_weights(c, shapes)
   return mesh, optimizer, rate, profiles
 
 
@@ -236,7 +262,7 @@ def main(flag):
   workdir = flag.workdir
   c = settle_config(flag.config, workdir)
   with cli.mistakes():
-    mesh, optimizer, rate, profiles = dry_run(c)
+    mesh, optimizer, rate, profiles = dry_run(c, new=not started(workdir))
   if c.train.eval_every:
     evaluate.check(c)
   pictures = prepare_data(c)
@@ -281,6 +307,8 @@ def main(flag):
   log.say(f'{count:,} parameters, ' + (f'{kept:,} more frozen, ' if kept else '')
           + f'{mesh.devices.size} {jax.devices()[0].platform} device(s), '
           + (f'resumed at step {first}' if first else 'from the start'))
+  if not first and (still := as_it_started(c, state)):
+    log.say(f'frozen as drawn at random, for config.weights has none: {still}')
   left_out = problems.listed(pictures.problems())
   log.say(f'{len(pictures):,} pictures' + (f'; left out: {left_out}' * bool(left_out)))
 

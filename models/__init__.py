@@ -42,14 +42,42 @@ def build(model, condition, autoencoder, *, vocab: int, length: int, size: int):
     ours |= {'vocab': vocab, 'length': length}
   encoder = make(CONDITIONS, condition, 'config.condition', **ours)
   encoder.check()
+  check_tokens(encoder, vocab, length)
+  check_reading(backbone, encoder, f"config.condition.name is '{condition['name']}'")
+  return text_to_image.TextToImage(encoder, backbone, first)
+
+
+def check_tokens(encoder, vocab: int, length: int):
+  """Raises ValueError for tokens that an encoder has no place for."""
   if isinstance(encoder, contexts.Class) and length < 2:
     raise ValueError(f'config.tokenizer.length is {length}; a class takes 2.')
-  if isinstance(encoder, contexts.Nothing) and (
-      isinstance(backbone, microdit.MicroDiT | mmdit.MMDiT)
-      or getattr(backbone, 'cross', False)):
-    raise ValueError("config.condition.name is 'none', but this config.model attends "
-                     'to a text or a class.')
-  return text_to_image.TextToImage(encoder, backbone, first)
+  most = clip.CLIP.length if isinstance(encoder, text_encoders.Clips) else (
+      encoder.length if isinstance(encoder, clip.CLIP) else length)
+  if length > most:
+    raise ValueError(f'config.tokenizer.length is {length}; CLIP takes up to {most}.')
+  known = max(getattr(encoder, key, 0) for key in ('vocab', 't5_vocab'))
+  if 0 < known < vocab:
+    raise ValueError(f'config.condition.vocab is {known}; the tokenizer has {vocab} '
+                     'tokens. Is it the one that the text encoder was trained with?')
+
+
+def check_reading(backbone, encoder, what: str):
+  """Raises ValueError for a condition that a backbone does not read, or cannot do with.
+
+  what: that condition, for the message.
+  """
+  needs = (isinstance(backbone, microdit.MicroDiT | mmdit.MMDiT)
+           or getattr(backbone, 'cross', False))
+  if needs and isinstance(encoder, contexts.Nothing):
+    raise ValueError(f'{what}, but this config.model attends to a text or a class.')
+  attends = (needs or isinstance(backbone, uvit.UViT)
+             or getattr(backbone, 'kind', 'self') != 'self')
+  if isinstance(encoder, t5.T5) or getattr(encoder, 'pooled', '') == 'none':
+    if not attends:
+      raise ValueError(f'{what}, a text without a summary, but this config.model does '
+                       'not attend to texts: it would not see it.')
+    if isinstance(backbone, mmdit.MMDiT):
+      raise ValueError(f'{what}, a text without a summary, which an mmdit needs.')
 
 
 def make(table, given, key: str, **ours):

@@ -121,6 +121,8 @@ class DiT(nn.Module):
     check.transformer(self, key, size)
     check.positive(self, key, 'place')
     check.one_of(self, key, positions=POSITIONS, pooled=POOLED)
+    if self.pooled == 'sizes':
+      check.divides(f'{key}.pooled=sizes: 3', 3, self.width, f'{key}.width')
     if self.positions == 'rope' and self.width // self.heads % 4:
       raise ValueError(f'{key}.width / {key}.heads is {self.width // self.heads}; '
                        'it must be a multiple of 4 for positions=rope.')

@@ -104,6 +104,9 @@ class T5(nn.Module):
     """Raises ValueError for fields that make no sense."""
     check.positive(self, 'config.condition', 'vocab', 'width', 'depth', 'heads',
                    'head_width', 'hidden')
+    if len(self.sizes) not in (0, 3):
+      raise ValueError(f'config.condition.sizes is {self.sizes}; it is empty or has '
+                       'three entries.')
 
   @nn.compact
   def __call__(self, tokens):

@@ -13,7 +13,7 @@ def draw(key, b: int, chance: float):
 
   All are mirrored in one case of two. Then follow turning upside down, one scale for
   both axes, a turn, another scale along some axis and across it, and a shift. As
-  published, the labels leave open which of an axis and the one across it is longer.
+  published, stretching along an axis and pressing it have the same labels.
 
   Returns:
     {'labels': f32[b LABELS], zeros for nothing; 'mirror': bool[b]; 'back': f32[b 2 3],

@@ -9,8 +9,9 @@ statistics. 52.5M parameters. Values are those of openai/improved-diffusion, REA
 Not as published: the variance is not learned. The network predicts it, so that its size
 and its weights fit, but L_vlb is not trained and sampling takes the smaller of the two
 fixed variances: this is the paper's L_simple, at 3.05 in that table (from memory). The
-network is told 1000 t, a quarter more than there. The average forgets faster in its
-first 90,000 steps. Pictures are not flipped, as in that code (from memory).
+network is told 1000 t, which is 0.25 more than the number there. The average forgets
+faster in its first 90,000 steps. Pictures are not flipped, as in that code (from
+memory).
 """
 from ml_collections import ConfigDict
 

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 
 from configs import paper
 
-T5 = 't5-v1_1-xxl'
+T5 = 'stable-diffusion-3-medium-diffusers/'  # which has T5-v1.1-XXL as safetensors
 
 
 @paper.variants('512', '1024')
@@ -29,8 +29,9 @@ def get_config(size):
   c = paper.start()
   c.data.update(dict(source='webdataset', path='', size=int(size), flip=True))
   c.autoencoder = ConfigDict(paper.SD_VAE)
-  paper.freeze(c, [('autoencoder', 'sd-vae-ft-ema'), ('text_encoder', T5)],
-               [(T5, 120)])
+  paper.freeze(c, [('autoencoder', 'sd-vae-ft-ema'),
+                   ('text_encoder', f'{T5}text_encoder_3')],
+               [(f'{T5}tokenizer_3', 120)])
   c.model = ConfigDict(dict(
       name='dit', dtype='bfloat16', out=8, width=1152, depth=28, heads=16, shared=True,
       cross=True, pooled='sizes', time='index', place=512 / int(size)))

@@ -4,7 +4,8 @@ python sweep.py --config=configs/sweeps/text_encoder.py --workdir=runs/encoder
 
 GLIDE (arXiv:2112.10741) trains it jointly, Imagen (arXiv:2205.11487) freezes one that
 was trained on text. Frozen as it started, it is a random projection of the caption; the
-last diff freezes that of weights/shapes, which was trained beside another network.
+last diff freezes that of weights/shapes, trained beside another network, with its
+tokenizer.
 12 runs of 600 steps: about 35 minutes on two cores.
 """
 from configs import demo

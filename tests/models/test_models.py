@@ -235,6 +235,23 @@ def test_every_backbone_takes_every_condition(backbone, encoder):
   assert out.shape == X.shape
 
 
+@pytest.mark.parametrize('backbone, encoder, tokens, message', [
+    (dict(name='dit'), dict(name='t5'), {}, "'t5', a text without a summary, but"),
+    (dict(name='edm2'), dict(name='clip'), {}, 'would not see it'),
+    (dict(name='mmdit'), dict(name='t5'), {}, 'which an mmdit needs'),
+    (dict(name='dit', cross=True), dict(name='none'), {}, "'none', but this"),
+    (dict(name='uvit'), dict(name='clip'), dict(length=99), '99; CLIP takes up to 77'),
+    (dict(name='uvit'), dict(name='t5', vocab=9), {}, 'config.condition.vocab is 9; '),
+    (dict(name='dit', cross=True, pooled='sizes', width=64, heads=4), dict(name='t5'),
+     {}, 'sizes: 3 is 3, which does not divide 64'),
+    (dict(name='uvit'), dict(name='t5', sizes=(1.0,)), {}, 'config.condition.sizes')],
+    ids=lambda f: str(f)[:40])
+def test_a_text_that_could_not_be_read_is_refused(backbone, encoder, tokens, message):
+  with pytest.raises(ValueError, match=message):
+    models.build(backbone, encoder, dict(name='none'), size=16, **dict(
+        vocab=300, length=16) | tokens)
+
+
 def test_norm_takes_out_mean_and_scale():
   x = 5 + 3 * jax.random.normal(jax.random.key(0), (2, 4, 4, 8))
   tokens, _ = layers.Norm().init_with_output(jax.random.key(0), x)

@@ -106,6 +106,8 @@ BAD = {
                      "'x', not one of ['blend', 'repaint']"),
     'invert by chance': ('--image={root}/grey.png --invert=x --solver=ddpm',
                          'without chance'),
+    'mask and invert': ('--image=x.png --mask=x.png --invert=x', 'are two ways'),
+    'interpolate to nothing': ('--interpolate=3', 'needs a second --prompt'),
     'weak run': ('--weak={root}/none', '--weak={root}/none'),
     'weak without guidance': ('--weak={run} --guidance=1', '--weak has no effect'),
     'interpolate': ('--interpolate=3 --image=x.png --strength=0.5', '--interpolate'),

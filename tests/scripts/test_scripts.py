@@ -230,6 +230,25 @@ BAD = {
     'negative seed': ('{train} --config.seed=-1', 'config.seed is -1'),
     'a parameter without a rule': ('{train} --config.optim.weight_decay=(("x",0.0),)',
                                    'config.optim.weight_decay has no rule'),
+    'weights of no part': ('{train} --config.weights=(("x","{root}"),)',
+                           "no 'x', only"),
+    'weights of a parameter': (
+        '{train} --config.weights=(("backbone/out/kernel","{root}"),)', 'a single'),
+    'weights from nowhere': ('{train} --config.weights=(("backbone","{root}/no"),)',
+                             'there is no such folder'),
+    'weights without their tokenizer': (
+        '{train} --config.weights=(("text_encoder","{root}"),)',
+        'config.tokenizer.files is to name'),
+    'weights of another form': ('{train} --config.weights=(("backbone",1),)', 'rows'),
+    'files of another length': ('{train} --config.tokenizer.files=(("x",77),)',
+                                'add up to 77'),
+    'an autoencoder that is trained': (
+        '{train} --config.autoencoder.name=kl --config.data.size=32 '
+        '--config.sample.clip=none', 'freeze it'),
+    'a bound for latents': (
+        '{train} --config.autoencoder.name=kl --config.data.size=32', 'which bounds'),
+    'a network that is not told': ('{train} --config.diffusion.augment=0.1',
+                                   'labels=9'),
     'missing font': (
         'train.py --config={root}/tiny.py --workdir={root}/font '
         '--config.data.source=emoji --config.data.font={root}/n.ttf', 'n.ttf'),
@@ -282,6 +301,8 @@ BAD = {
         '{sample} --prompt=x --out=x.png --guidance=1 --negative=y', '--negative has'),
     'sample: destroy and draw': ('{sample} --destroy=x --prompt=x --film={root}/x.gif',
                                  'takes no prompt'),
+    'sample: destroy and edit': ('{sample} --destroy=x --image=y --film={root}/x.gif',
+                                 'has no effect'),
     'sample: destroy nothing': (
         '{sample} --destroy={root}/none.png --film={root}/x.gif', 'none.png'),
     'sample: destroy text': ('{sample} --destroy={root}/tiny.py --film={root}/x.gif',
