@@ -4,7 +4,7 @@ python sweep.py --config=configs/sweeps/text_encoder.py --workdir=runs/encoder
 
 GLIDE (arXiv:2112.10741) trains it jointly, Imagen (arXiv:2205.11487) freezes one that
 was trained on text. Here it starts from nothing: a frozen one is a random projection of
-the caption. 9 runs of 600 steps: about 25 minutes on two cores.
+the caption. 9 runs of 600 steps: about half an hour on two cores.
 """
 from configs import demo
 
