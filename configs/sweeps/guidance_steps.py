@@ -4,8 +4,8 @@ python sweep.py --config=configs/sweeps/guidance_steps.py --workdir=runs/guidanc
 
 Guidance (arXiv:2207.12598) trades variety for what the prompt says, and a scale that is
 good with many steps may be too much for few. Only drawing differs: one training a seed
-serves all diffs. 3 runs of 1,100 steps, and 9 diffs drawn at 4 steps of each: about 40
-minutes on two cores.
+serves all diffs. 3 runs of 1,100 steps, and 9 diffs drawn at 4 steps of each: about
+half an hour on two cores.
 """
 from configs import demo
 

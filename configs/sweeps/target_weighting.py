@@ -4,7 +4,7 @@ python sweep.py --config=configs/sweeps/target_weighting.py --workdir=runs/targe
 
 The targets are those of arXiv:2202.00512. Weight 'x0' counts errors of the picture
 alike at all times; 'min_snr' (arXiv:2303.09556) less where there is more noise.
-18 runs of 600 steps: about 45 minutes on two cores.
+18 runs of 600 steps: 53 minutes on two cores. docs/sweeps.md has the result.
 """
 from configs import demo
 

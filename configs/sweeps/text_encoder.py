@@ -6,7 +6,7 @@ GLIDE (arXiv:2112.10741) trains it jointly, Imagen (arXiv:2205.11487) freezes on
 was trained on text. Frozen as it started, it is a random projection of the caption; the
 last diff freezes that of weights/shapes, trained beside another network, with its
 tokenizer.
-12 runs of 600 steps: about 35 minutes on two cores.
+12 runs of 600 steps: well over half an hour on two cores.
 """
 from configs import demo
 
