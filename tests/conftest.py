@@ -23,7 +23,7 @@ jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.3)
 HERE = pathlib.Path(__file__).parent
 
 
-LONG = ('scripts', 'training/test_step', 'models')
+LONG = ('scripts', 'training/test_step', 'test_sweep', 'models', 'test_papers')
 
 
 def pytest_collection_modifyitems(items):
