@@ -28,8 +28,7 @@ demo: .venv/ready
 test: .venv/beam
 	$(VENV)/python -m pytest -q -n 2
 
-# Trains and draws with every paper's config at a reduced size; `make test` has three of
-# them.
+# Trains and draws with every paper's config at a reduced size; `make test` has one.
 papers: .venv/ready
 	$(VENV)/python -m pytest -q -n 2 --dist load -m "papers or not papers" tests/test_papers.py
 
