@@ -20,19 +20,19 @@ demo: .venv/ready
 	$(VENV)/python sample.py --workdir=weights/shapes --prompts=configs/prompts/hard.txt \
 	  --num=4 --out=$(RUN)/harder.png
 
-# Beam is large, and only its own test needs it.
+test: .venv/ready
+	$(VENV)/python -m pytest -q -n 2
+
+# The tests that are too long for every time: each paper's config trains and draws, and
+# Apache Beam, which is large.
+long: .venv/beam
+	$(VENV)/python -m pytest -q -n 2 --dist load -m long
+
 .venv/beam: .venv/ready requirements-beam.txt
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt
 	touch $@
 
-test: .venv/beam
-	$(VENV)/python -m pytest -q -n 2
-
-# Trains and draws with every paper's config at a reduced size; `make test` has one.
-papers: .venv/ready
-	$(VENV)/python -m pytest -q -n 2 --dist load -m "papers or not papers" tests/test_papers.py
-
 lint: .venv/ready
 	$(VENV)/ruff check .
 
-.PHONY: setup demo test papers lint
+.PHONY: setup demo test long lint

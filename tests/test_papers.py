@@ -14,7 +14,7 @@ from papers import FOLDER, PAPERS, config, module
 from training import ema, loss as losses, mesh as meshes, optim, specs
 from training import state as states, step as steps
 
-# Run in every test run: a transformer of latents compiles fast. `make papers` runs all.
+# Run in every test run: a transformer of latents compiles fast. `make long` has others.
 ALWAYS = {('dit', 'xl')}
 
 
@@ -60,7 +60,7 @@ def marked():
     parts = c.autoencoder, c.model, c.condition, c.diffusion, c.sample.solver
     text = repr((c.optim.name, c.tokenizer.length, *parts))
     if text not in seen:
-      marks = () if (paper, name) in ALWAYS else pytest.mark.papers
+      marks = () if (paper, name) in ALWAYS else pytest.mark.long
       rows.append(pytest.param(paper, name, marks=marks))
       seen.add(text)
   return rows

@@ -172,6 +172,7 @@ def test_without_beam_it_says_what_to_install(tmp_path, monkeypatch):
     import data.beam  # noqa: F401
 
 
+@pytest.mark.long
 def test_as_a_beam_pipeline(tmp_path):
   """On Beam's own runner: the same shards, bit for bit."""
   pytest.importorskip('apache_beam')
