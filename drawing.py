@@ -12,8 +12,7 @@ import numpy as np
 import cli
 import models
 from data import tokenizers
-from diffusion import editing, grids, guidance, likelihood, process, sampling
-from diffusion import schedule, solvers
+from diffusion import editing, grids, guidance, process, sampling, schedule, solvers
 from models import layers
 from training import checkpoint, loss as losses, mesh as meshes, specs, weights
 
@@ -84,24 +83,28 @@ def averages_of(c, shapes, sharding):
   return (placed,) * len(c.optim.ema)
 
 
-def network(c, model, params, tokens):
-  """(denoise: (x, t, context) -> x0, k contexts of tokens int32[b k l])."""
+def network(c, model, params, tokens, variance: bool):
+  """(denoise: (x, t, context) -> x0, k contexts of tokens int32[b k l]).
+
+  variance: whether `denoise` returns the learned one too: sampling.denoiser.
+  """
   noise, row, fitted = losses.process_of(c.diffusion)
   apply = functools.partial(model.apply, {'params': params})
   def predict(x, t, context):
     return apply(x, t, context, method='predict')
   contexts = [apply(tokens[:, i], method='encode') for i in range(tokens.shape[1])]
-  return sampling.denoiser(fitted(predict), noise, row), contexts
+  return sampling.denoiser(fitted(predict), noise, row, variance), contexts
 
 
 def guidance_of(c, model, weak, params, request):
   """The denoiser that a config's `sample` and a request (see make_sampler) describe."""
   noise, row, _ = losses.process_of(c.diffusion)
-  s = c.sample
-  def prompts_of(c, model, name, tokens):
-    denoise, (null, *contexts) = network(c, model, params[name], request[tokens])
+  s, variance = c.sample, variance_of(c, model)
+  def prompts_of(c, model, name, tokens, variance=False):
+    denoise, (null, *contexts) = network(
+        c, model, params[name], request[tokens], variance)
     return guidance.prompts(denoise, contexts, request['weights'], null)
-  pair, alone = prompts_of(c, model, 'strong', 'tokens')
+  pair, alone = prompts_of(c, model, 'strong', 'tokens', variance)
   if weak:
     pair, alone = guidance.networks(alone, prompts_of(*weak, 'weak', 'weak_tokens')[1])
   rule = specs.make(guidance.RULES, s.rule, 'sample.rule',
@@ -112,6 +115,17 @@ def guidance_of(c, model, weak, params, request):
   denoise = (guidance.unguided(alone) if s.guidance == 1 else guidance.guided(
       pair, alone, rule, request['scale'], over_time, tuple(s.interval)))
   return guidance.clipped(denoise, specs.make(guidance.CLIPS, s.clip, 'sample.clip'))
+
+
+def variance_of(c, model) -> bool:
+  """Whether a config's `sample` draws with a learned variance.
+
+  Raises ValueError where the network has none.
+  """
+  learned = specs.option(c.sample.solver, 'variance') == 'learned'
+  if learned:
+    losses.check_variance(model, f'config.sample.solver is {c.sample.solver!r}')
+  return learned
 
 
 def time_grid(c, strength: float = 1.0):
@@ -239,31 +253,10 @@ def check_sampler(model, c):
 
 
 def plain(c):
-  """A config whose denoiser is the network's own: no guidance, nothing clipped."""
+  """A config whose denoiser is the network's own x0: not guided, nothing clipped."""
   c = c.copy_and_resolve_references()
-  c.sample.guidance, c.sample.clip = 1.0, 'none'
+  c.sample.update(dict(guidance=1.0, clip='none', solver='ddim'))
   return c
-
-
-def make_likelihood(model, c):
-  """(params, request with 'image' uint8 [b h w 3], key) -> bits a dimension f32[b].
-
-  Raises ValueError for a model of latents: theirs are not bits of pictures.
-  """
-  if c.autoencoder.name != 'none':
-    raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
-                     'dimension are known of models of pixels alone.')
-  noise, _, _ = losses.process_of(c.diffusion)
-  times, c = editing.upward(time_grid(c)), plain(c)
-  def bits(params, request, key):
-    level, probe = jax.random.split(key)
-    image = request['image']
-    x0 = (image + jax.random.uniform(level, image.shape)) / 128 - 1
-    given = guidance_of(c, model, None, {'strong': params}, request)
-    log_p = likelihood.log_likelihood(
-        lambda x, t: given.denoise(x, t, ())[0], noise, x0, times, probe)
-    return likelihood.bits_per_dim(log_p, image.shape[1:])
-  return jax.jit(bits)
 
 
 def noise_of(seed: int, picture, shape):

@@ -4,7 +4,8 @@ python evaluate.py --workdir=runs/shapes --metrics=prompt_accuracy --num=512
 
 Prompt accuracy: of the pictures drawn for prompts of each kind, the share that shows
 exactly what was asked, with a 95% interval, and the scorer's share on true pictures.
-Bits a dimension (--metrics=bits_per_dim): of pictures of --split, with --steps steps.
+Bits a dimension (--metrics=bits_per_dim): of pictures of --split, with --steps steps;
+--metrics=vlb gives their variational bound by the discrete steps of training.
 """
 import json
 import os
@@ -16,9 +17,10 @@ import numpy as np
 import cli
 from data import sources
 from data.sources import shapes
+from diffusion import bound, editing, likelihood, process
 import drawing
 from evaluation import prompt_accuracy
-from training import mesh as meshes
+from training import loss as losses, mesh as meshes, specs
 
 WORLD = prompt_accuracy.World(
     shapes.CANVAS, shapes.COLOURS, shapes.SHAPES, shapes.opacity)
@@ -33,8 +35,8 @@ def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_list('metrics', ['prompt_accuracy'], f'Of {sorted(METRICS)}.')
   flags.DEFINE_integer('num', 512, 'Pictures of each kind.', lower_bound=1)
-  flags.DEFINE_string('split', 'test', 'Of pictures, for bits_per_dim, where a source '
-                      'has splits.')
+  flags.DEFINE_string('split', 'test', 'Of pictures, for bits_per_dim and vlb, where a '
+                      'source has splits.')
   flags.DEFINE_integer('seed', 0, 'Of the noise and the choice.', 0, 2**32 - 1)
   cli.define_sample_flags()
 
@@ -123,12 +125,74 @@ def prompt_accuracies(flag, run, mesh):
       report | settings | {'weights': run.source, 'seed': flag.seed}, indent=2) + '\n')
 
 
-def bits(flag, run, mesh):
+def make_likelihood(model, c):
+  """(params, request with 'image' uint8 [b h w 3], key) -> bits a dimension f32[b].
+
+  By the probability-flow ODE, of pictures with noise of one grey level added. Raises
+  ValueError for a model of latents: theirs are not bits of pictures.
+  """
+  check_pixels(c)
+  noise, _, _ = losses.process_of(c.diffusion)
+  times, c = editing.upward(drawing.time_grid(c)), drawing.plain(c)
+  def bits(params, request, key):
+    level, probe = jax.random.split(key)
+    image = request['image']
+    x0 = (image + jax.random.uniform(level, image.shape)) / 128 - 1
+    given = drawing.guidance_of(c, model, None, {'strong': params}, request)
+    log_p = likelihood.log_likelihood(
+        lambda x, t: given.denoise(x, t, ())[0], noise, x0, times, probe)
+    return likelihood.bits_per_dim(log_p, image.shape[1:])
+  return jax.jit(bits)
+
+
+def make_bound(model, c):
+  """As make_likelihood, by the variational bound of all the steps of training.
+
+  The variance of a step is that of config.sample.solver, and so is what is clipped.
+  """
+  check_pixels(c)
+  noise, n = losses.process_of(c.diffusion)[0], losses.trained_steps(c.diffusion)
+  name, options = specs.read(drawing.METHODS, c.sample.solver, 'sample.solver')
+  if not n or name != 'ddpm':
+    raise ValueError('the variational bound is of ddpm and the discrete steps of '
+                     f"training, such as 'linear(steps=1000)'; config.sample.solver is "
+                     f'{c.sample.solver!r}, config.diffusion.schedule '
+                     f'{c.diffusion.schedule!r}.')
+  drawing.variance_of(c, model)  # raises what there is to raise
+  c = c.copy_and_resolve_references()
+  c.sample.guidance = 1.0
+  def bits(params, request, key):
+    x0 = request['image'] / 127.5 - 1
+    given = drawing.guidance_of(c, model, None, {'strong': params}, request)
+    def denoise(x, t):
+      x0, share = process.parts(given.denoise(x, t, ())[0], x)
+      return x0, share if share.size else float(options.get('variance') == 'large')
+    return bound.total(denoise, noise, n, x0, key)
+  return jax.jit(bits)
+
+
+def check_pixels(c):
+  """Raises ValueError for a model of latents."""
+  if c.autoencoder.name != 'none':
+    raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
+                     'dimension are known of models of pixels alone.')
+
+
+def ode_bits(flag, run, mesh):
+  """Prints bits a dimension by the probability-flow ODE."""
+  bits(flag, run, make_likelihood, f'{run.c.sample.steps} steps of the ODE')
+
+
+def bound_bits(flag, run, mesh):
+  """Prints bits a dimension by the variational bound."""
+  bits(flag, run, make_bound, f'bound by {run.c.sample.solver}')
+
+
+def bits(flag, run, make, how: str):
   """Prints bits a dimension of pictures with their captions.
 
-  A bound by the probability-flow ODE, of pictures with noise of one grey level added.
+  make: of drawing, (model, config) -> what measures them. how: said of it.
   """
-  del mesh
   c, key = run.c, jax.random.key(flag.seed)
   with cli.mistakes():
     if c.data.source in sources.SPLIT:
@@ -137,22 +201,23 @@ def bits(flag, run, mesh):
     pictures = sources.Pictures(c.data)
   chosen = np.random.default_rng(flag.seed).permutation(len(pictures))[:flag.num]
   with cli.mistakes():
-    likelihood, found = drawing.make_likelihood(run.model, c), []
+    measure_bits, found = make(run.model, c), []
   progress = cli.Progress(len(chosen), 'pictures')
   for i in range(0, len(chosen), c.sample.batch):
     some = [pictures[int(j)] for j in chosen[i:i + c.sample.batch]]
     request = drawing.request_of(
         run.tokenizer, [item['caption'] for item in some], c.tokenizer.length)
     request['image'] = np.stack([item['image'] for item in some])
-    found.append(likelihood(run.params, request, jax.random.fold_in(key, i)))
+    found.append(measure_bits(run.params, request, jax.random.fold_in(key, i)))
     progress(i + len(some))
   found = np.concatenate(found)
   print(f'{flag.workdir} ({run.source}): {found.mean():.3f} bits a dimension '
         f'(standard error {found.std() / len(found) ** 0.5:.3f}) on {len(found)} '
-        f'pictures of {pictures.name}, {c.sample.steps} steps')
+        f'pictures of {pictures.name}, {how}')
 
 
-METRICS = {'prompt_accuracy': prompt_accuracies, 'bits_per_dim': bits}
+METRICS = {'prompt_accuracy': prompt_accuracies, 'bits_per_dim': ode_bits,
+           'vlb': bound_bits}
 
 
 def main(flag):

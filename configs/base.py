@@ -68,6 +68,7 @@ def get_config():
       weight='flow',       # of errors: a target, min_snr, soft_min_snr, p2, sigmoid
       weight_cap=400.0,    # most that a square error of x0 weighs, but for the target's
       per='draw',          # what a weight is for: a draw, time, log_snr
+      vlb=0.0,             # weight of the variational bound, which trains a variance
       learned_weight=False,  # divide errors by an uncertainty learned beside
       times='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal, adaptive
       stratified=True,     # spread the times of a batch evenly over their density
@@ -137,7 +138,7 @@ POSITIVE = '''data.size data.pictures data.threads data.max_caption data.max_pix
 SHARES = '''data.one data.max_bad diffusion.augment diffusion.caption_dropout
     sample.rescale optim.decay_from optim.b1 optim.b2'''.split()
 NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
-    train.averages_every diffusion.input_std'''.split()
+    train.averages_every diffusion.input_std diffusion.vlb'''.split()
 
 
 MODULES = 'config.model', 'config.condition', 'config.autoencoder'

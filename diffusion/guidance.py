@@ -3,7 +3,8 @@
 A pair says what a picture should become, `good`, and what it should not, `bad`, both as
 x0 [b h w c]: a prompt and none, two prompts, a network and a weaker one. A rule
 combines them; `guided` makes a denoiser of a pair and a rule. Rules may remember: a
-guided denoiser is (x, t, memory) -> (x0, memory), its first memory is `memory(x)`.
+guided denoiser is (x, t, memory) -> (x0, memory), its first memory is `memory(x)`. What
+a network says beyond x0 is not guided: it is that of `good`.
 """
 from typing import Any, NamedTuple
 from collections.abc import Callable
@@ -176,7 +177,9 @@ def guided(pair, alone, rule, scale, over_time=None, interval=(0.0, 1.0)):
   low, high = interval
   def combined(x, t, memory):
     now = process.over(over_time(t, scale) if over_time else scale, x)
-    return rule.combine(x, t, *pair(x, t), now, memory)
+    (good, beyond), (bad, _) = (process.parts(x0, x) for x0 in pair(x, t))
+    x0, memory = rule.combine(x, t, good, bad, now, memory)
+    return jnp.concatenate([x0, beyond], -1), memory
   def denoise(x, t, memory):
     if low <= 0 and high >= 1:
       return combined(x, t, memory)
@@ -216,8 +219,9 @@ CLIPS = {'none': lambda: lambda x0: x0, 'static': static, 'dynamic': dynamic}
 def clipped(given: Guided, clip) -> Guided:
   """Applies `clip`, x0 -> x0, to what a denoiser returns."""
   def denoise(x, t, memory):
-    x0, memory = given.denoise(x, t, memory)
-    return clip(x0), memory
+    out, memory = given.denoise(x, t, memory)
+    x0, beyond = process.parts(out, x)
+    return jnp.concatenate([clip(x0), beyond], -1), memory
   return Guided(given.memory, denoise)
 
 

@@ -46,21 +46,29 @@ WEIGHTS = {  # options -> (log_snr -> weight); those of targets come from of_tar
     'min_snr': min_snr, 'soft_min_snr': soft_min_snr, 'p2': p2, 'sigmoid': sigmoid}
 
 
-def loss(predict, schedule, row, weight, x0, t, eps):
+def loss(predict, schedule, row, weight, x0, t, eps, bound=None):
   """The weighted mean square error of each picture, f32[b].
 
   Args:
-    predict: (x_t [b h w c], t f32[b]) -> prediction of the target `row`.
+    predict: (x_t [b h w c], t f32[b]) -> prediction of the target `row`, and what
+      there may be beyond it.
     schedule: t -> (alpha, sigma).
     row: of process.ROWS.
     weight: log_snr f32[b] -> weight of the square error of x0, f32[b].
     x0: pictures f32[b h w c] in [-1, 1].
     t: f32[b], above 0.
     eps: standard normal, like x0.
+    bound: (t, x0, guess of x0, learned variance from 0 to 1) -> what is added to the
+      loss f32[b] and changes the variance alone: arXiv:2102.09672 eq. 16.
   """
   alpha, sigma = schedule(t)
-  pred = predict(process.add_noise(x0, eps, alpha, sigma), t).astype(jnp.float32)
+  x_t = process.add_noise(x0, eps, alpha, sigma)
+  pred, beyond = process.parts(predict(x_t, t).astype(jnp.float32), x0)
   error = jnp.square(pred - process.target(row, x0, eps, alpha, sigma))
   log_snr = 2 * (jnp.log(alpha) - jnp.log(sigma))
   ratio = weight(log_snr) / process.x0_weight(row, alpha, sigma)
-  return ratio * error.mean(tuple(range(1, x0.ndim)))
+  each = ratio * error.mean(tuple(range(1, x0.ndim)))
+  if bound is None:
+    return each
+  guess = jax.lax.stop_gradient(process.to_x0(row, pred, x_t, alpha, sigma))
+  return each + bound(t, x0, guess, (beyond + 1) / 2)

@@ -38,6 +38,11 @@ def over(values, x):
   return values.reshape(values.shape + (1,) * (x.ndim - values.ndim))
 
 
+def parts(predicted, x):
+  """What is predicted of x [b h w c], like it, and what beyond: of its variance."""
+  return predicted[..., :x.shape[-1]], predicted[..., x.shape[-1]:]
+
+
 def add_noise(x0, eps, alpha, sigma):
   """x_t = alpha x0 + sigma eps. x0, eps: [b h w c]; alpha, sigma: f32[b] or f32[]."""
   return over(alpha, x0) * x0 + over(sigma, x0) * eps

@@ -5,15 +5,20 @@ import jax.numpy as jnp
 from diffusion import process, solvers
 
 
-def denoiser(predict, schedule, row):
+def denoiser(predict, schedule, row, variance: bool = False):
   """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
 
   Args:
-    predict: (x [b h w c], t f32[b], *context) -> the target of `row`.
+    predict: (x [b h w c], t f32[b], *context) -> the target of `row`, and what there
+      may be beyond it.
+    variance: return [b h w 2c] with the learned one beyond x0, as ddpm takes it; what
+      the network says of it from -1 to 1 is from 0 to 1 here.
   """
   def denoise(x, t, *context):
     pred = predict(x, jnp.full(x.shape[:1], t), *context).astype(jnp.float32)
-    return process.to_x0(row, pred, x, *schedule(t))
+    pred, beyond = process.parts(pred, x)
+    x0 = process.to_x0(row, pred, x, *schedule(t))
+    return jnp.concatenate([x0, (beyond + 1) / 2], -1) if variance else x0
   return denoise
 
 

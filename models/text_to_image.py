@@ -33,19 +33,23 @@ class TextToImage(nn.Module):
     """tokens: int32[b l]. Returns the context (text [b l d], mask, pooled [b d])."""
     return self.text_encoder(tokens)
 
+  @property
+  def learns_variance(self) -> bool:
+    """Whether `predict` returns one beyond the target, from -1 to 1."""
+    return getattr(self.backbone, 'out', 0) == 2 * self.autoencoder.channels
+
   def predict(self, x, t, context, labels=None):
-    """x: [b *latent_shape]. t: f32[b]. Returns the diffusion target, like x.
+    """x: [b *latent_shape]. t: f32[b]. Returns the diffusion target, like x, and what
+    channels the backbone has beyond it.
 
     labels: f32[b labels], how the picture was changed, for a backbone that takes them;
     None for not at all.
-
-    What a backbone predicts beyond it, as a learned variance, is left out.
     """
     text, mask, pooled = context
     if n := getattr(self.backbone, 'labels', 0):
       labels = jnp.zeros((len(x), n)) if labels is None else labels
       pooled = jnp.concatenate([pooled, labels.astype(pooled.dtype)], -1)
-    return self.backbone(x, t, text, mask, pooled)[..., :x.shape[-1]]
+    return self.backbone(x, t, text, mask, pooled)
 
   def doubt(self, log_snr):
     """log_snr: f32[b]. Returns how uncertain predictions are there, f32[b]."""

@@ -4,7 +4,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from diffusion import objective, process, schedule as schedules, times
+from diffusion import bound as bounds, objective, process, schedule as schedules, times
 from training import augment, specs
 
 SCHEDULES = {name: functools.partial(schedules.make, name)
@@ -61,6 +61,29 @@ def measure_of(c, schedule):
   return measures[c.per]
 
 
+def bound_of(c, model):
+  """The weighted variational bound that trains a variance; None where none is learned.
+
+  Raises ValueError where there is no variance, or are no steps to have one.
+  """
+  if not c.vlb:
+    return None
+  check_variance(model, f'config.diffusion.vlb is {c.vlb}')
+  schedule, n = process_of(c)[0], trained_steps(c)
+  if not n:
+    raise ValueError(f'config.diffusion.vlb is {c.vlb}, of the variance of steps; '
+                     f'{c.schedule!r} has none, unlike {"linear(steps=1000)"!r}.')
+  return lambda *given: c.vlb * n * bounds.of_step(schedule, n, *given)
+
+
+def check_variance(model, why: str):
+  """Raises ValueError, which says why, unless a model predicts a variance."""
+  if not model.learns_variance:
+    raise ValueError(f'{why}; the network predicts no variance: it takes '
+                     f'config.model.out={2 * model.autoencoder.channels}, of a unet or '
+                     'a dit.')
+
+
 def trained_steps(c) -> int:
   """How many discrete times there are in training; 0: all."""
   return specs.option(c.schedule, 'steps')
@@ -84,6 +107,7 @@ def make(model, c, empty):
   """
   schedule, row, fitted = process_of(c)
   weight, measure = weight_of(c, row), measure_of(c, schedule)
+  bound = bound_of(c, model)
   density_of(c, schedule, jnp.ones(times.BINS))  # raises what there is to raise
   if c.augment and getattr(model.backbone, 'labels', 0) != augment.LABELS:
     raise ValueError(f'config.diffusion.augment is {c.augment}; the network is to be '
@@ -116,7 +140,8 @@ def make(model, c, empty):
       return apply(x, t, context, labels, method='predict',
                    rngs={'dropout': drawn['dropout'][0]})
     t = drawn['t']
-    each = objective.loss(fitted(predict), schedule, row, weight, x0, t, drawn['eps'])
+    each = objective.loss(fitted(predict), schedule, row, weight, x0, t, drawn['eps'],
+                          bound)
     total = each * drawn['importance']
     if c.learned_weight:  # arXiv:2312.02696 eq. 21; u is thrown away after training
       u = apply(schedules.log_snr(schedule, t), method='doubt')

@@ -8,10 +8,9 @@ guidance by a classifier 2.97, 4.59 and 7.72, without it 5.91, 10.94 and 23.24 (
 three from memory; table 5). Fields and schedules are those of openai/guided-diffusion,
 README.md; batches, rates and steps those of table 11 (from memory, but for 512).
 
-Not as published: the variance is not learned, as in improved_ddpm_cifar10.py, so that
-250 steps are drawn with a fixed one; nothing guides by a classifier; bfloat16, where
-there was float16 with scaling of the loss. The reference crops and resizes by boxes and
-bicubic interpolation, here it is Lanczos. The average forgets faster at first.
+Not as published: nothing guides by a classifier; bfloat16, where there was float16 with
+scaling of the loss. The reference crops and resizes by boxes and bicubic interpolation,
+here it is Lanczos. The average forgets faster at first.
 """
 from ml_collections import ConfigDict
 
@@ -39,9 +38,9 @@ def get_config(size):
   c.condition = ConfigDict(dict(name='class', classes=1000, null=False))
   c.diffusion.update(dict(
       schedule='cosine(steps=1000)' if size == '64' else 'linear(steps=1000)',
-      target='eps', weight='eps'))
+      target='eps', weight='eps', vlb=0.001))
   c.optim.lr = 3e-4 if size == '64' else 1e-4
   c.train.update(dict(batch=2_048 if size == '64' else 256, steps=STEPS[size]))
-  c.sample.update(dict(solver='ddpm', steps=250, grid='linspace', clip='static',
-                       prompts=paper.IMAGENET))
+  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250, grid='linspace',
+                       clip='static', prompts=paper.IMAGENET))
   return c

@@ -9,9 +9,9 @@ steps without guidance S 68.4, B 43.5, L 23.3, XL 19.5 (table 4). 12.03 and thos
 table 4 are from memory. Values are those of facebookresearch/DiT, train.py; 675M
 parameters.
 
-Not as published: the variance is not learned, as in improved_ddpm_cifar10.py. Guidance
-is of all four channels, and was of the first three. bfloat16, where there was float32.
-Lanczos brings pictures to size. The average forgets faster at first.
+Not as published: guidance is of all four channels, and was of the first three.
+bfloat16, where there was float32. Lanczos brings pictures to size. The average forgets
+faster at first.
 """
 from ml_collections import ConfigDict
 
@@ -34,9 +34,9 @@ def get_config(size):
                             depth=depth, heads=heads, time='index'))
   c.condition = ConfigDict(dict(name='class', classes=1000, null=True))
   c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps', weight='eps',
-                          caption_dropout=0.1))
+                          vlb=0.001, caption_dropout=0.1))
   c.optim.lr = 1e-4
   c.train.update(dict(batch=256, steps=STEPS.get(size, 400_000)))
-  c.sample.update(dict(solver='ddpm', steps=250, grid='linspace', guidance=1.5,
-                       prompts=paper.IMAGENET))
+  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250, grid='linspace',
+                       guidance=1.5, prompts=paper.IMAGENET))
   return c

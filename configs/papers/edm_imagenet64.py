@@ -22,7 +22,7 @@ def get_config():
   c.data.flip = False
   c.model.update(dict(out=3, time='edm'))
   c.diffusion.update(dict(
-      schedule='edm', target='edm', input_std=0.5, weight='edm',
+      schedule='edm', target='edm', input_std=0.5, weight='edm', vlb=0.0,
       times='log_normal(mean=-1.2, std=1.2)'))
   c.train.update(dict(batch=4_096, steps=2_500_000_000 // 4_096))
   c.optim.update(dict(lr=1e-4, warmup=10_000_000 // 4_096,

@@ -22,6 +22,6 @@ from configs.papers import dit
 def get_config():
   c = dit.get_config('xl').unlock()
   c.model = ConfigDict(c.model.to_dict() | dict(time='data'))
-  c.diffusion.update(dict(schedule='flow', target='flow', weight='flow'))
+  c.diffusion.update(dict(schedule='flow', target='flow', weight='flow', vlb=0.0))
   c.sample.update(dict(solver='heun', steps=125, grid='linear'))
   return c

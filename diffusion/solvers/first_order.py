@@ -1,6 +1,7 @@
 """One evaluation, no memory: solvers that differ in how much noise they draw anew."""
 import jax.numpy as jnp
 
+from diffusion import process
 from diffusion.solvers import steps
 from diffusion.solvers.steps import Solver, stateless, transfer
 
@@ -38,19 +39,22 @@ def ddpm(schedule, *, variance: str = 'posterior') -> Solver:
 
   Args:
     variance: of x_s given x_t. 'posterior' is right if all pictures are one (beta
-      tilde); 'large' if they are standard normal (beta, where variance is preserved).
+      tilde); 'large' if they are standard normal (beta, where variance is preserved);
+      'learned' is between them, arXiv:2102.09672 eq. 15: `denoise` then returns
+      [b h w 2c], x0 and how far from the first to the second.
   """
-  if variance not in ('posterior', 'large'):
+  if variance not in ('posterior', 'large', 'learned'):
     raise ValueError(
-        f"variance is {variance!r}; ddpm takes 'large' or 'posterior'.")
+        f"variance is {variance!r}; ddpm takes 'large', 'learned' or 'posterior'.")
   if variance == 'posterior':
     return ddim(schedule, eta=1.0)
 
   def step(denoise, x, t, s, keys):
     now, then = schedule(t), schedule(s)
-    ratio = steps.shrink(now, then)
-    mean = transfer(x, denoise(x, t), now, (then[0], then[1] * ratio))
-    # Noise of x_t that x_s lacks, times the share of it that x_t does not tell.
-    fresh = now[1] * jnp.sqrt(1 - ratio**2) * jnp.hypot(*then) / jnp.hypot(*now)
+    x0, share = process.parts(denoise(x, t), x)
+    mean = transfer(x, x0, now, (then[0], then[1] * steps.shrink(now, then)))
+    fresh = steps.largest(now, then)
+    if variance == 'learned':
+      fresh = steps.ancestral(now, then, 1.0)**(1 - share) * fresh**share
     return mean + jnp.where(s > 0, fresh, 0.0) * steps.gaussian(keys, x)
   return stateless(step)

@@ -72,6 +72,17 @@ def ancestral(now, then, eta: float):
   return eta * then[1] * jnp.sqrt(1 - shrink(now, then)**2) if eta else None
 
 
+def largest(now, then):
+  """Standard deviation of x_s given x_t where pictures are standard normal.
+
+  The square root of beta where variance is preserved, as `ancestral` with eta = 1 is
+  that of beta tilde, right where all pictures are one: arXiv:2006.11239 section 3.2.
+  """
+  # Noise of x_t that x_s lacks, times the share of it that x_t does not tell.
+  lacking = now[1] * jnp.sqrt(1 - shrink(now, then)**2)
+  return lacking * jnp.hypot(*then) / jnp.hypot(*now)
+
+
 def velocity(schedule, x, x0, t):
   """dx/dt of the probability-flow ODE: alpha' x0 + sigma' eps."""
   now, (d_alpha, d_sigma) = jax.jvp(schedule, (t,), (jnp.ones_like(t),))

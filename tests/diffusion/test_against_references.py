@@ -28,6 +28,7 @@ EDM, FLOW, COSINE = schedule.edm, schedule.flow, schedule.cosine
 CASES = {  # case -> (schedule, solver, its options)
     'ddpm': (SD, 'ddpm', {}),
     'ddpm_large': (SD, 'ddpm', {'variance': 'large'}),
+    'ddpm_learned': (SD, 'ddpm', {'variance': 'learned'}),
     'ddim_leading': (SD, 'ddim', {}),
     'ddim_trailing': (SD, 'ddim', {}),
     'ddim_eta': (SD, 'ddim', {'eta': 0.7}),
@@ -100,6 +101,14 @@ def denoiser(noise):
   return denoise
 
 
+def with_variance(denoise):
+  """A network that says something of the variance, too, as the fixture's does."""
+  def both(x, t):
+    x0 = denoise(x, t)
+    return jnp.concatenate([x0, (jnp.sin(3 * x0) + 1) / 2], -1)
+  return both
+
+
 @functools.cache
 def times_at(noise):
   """f64[n] values of sigma / alpha, which may be 0 and infinite -> times."""
@@ -118,12 +127,15 @@ def given_noise(monkeypatch):
 def test_ends_where_the_reference_does(case, given_noise):
   noise, name, options = CASES[case]
   solver = solvers.SOLVERS[name](noise, **options)
+  denoise = denoiser(noise)
+  if options.get('variance') == 'learned':
+    denoise = with_variance(denoise)
 
   @jax.jit
   def draw(times):
     def body(carry, item):
       t, s, drawn = item
-      return solver.step(denoiser(noise), *carry, t, s, drawn), None
+      return solver.step(denoise, *carry, t, s, drawn), None
     x = START * jnp.hypot(*noise(times[0]))
     items = times[:-1], times[1:], jnp.float64(NOISE[:len(times) - 1])
     return jax.lax.scan(body, (x, solver.init(x)), items)[0][0]

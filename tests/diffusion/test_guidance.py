@@ -100,6 +100,25 @@ def test_autoguidance_leads_away_from_the_weaker_network():
   np.testing.assert_allclose(given.denoise(X, T, ())[0], 0.7 * X, atol=1e-6)
 
 
+@pytest.mark.parametrize('interval', [(0.0, 1.0), (0.5, 0.7), (0.1, 0.2)])
+def test_a_variance_is_neither_guided_nor_clipped(interval):
+  """It is that of the prompt, wherever x0 comes from."""
+  good = jnp.concatenate([9 * GOOD, 7 * X], -1)
+  pair, alone = lambda x, t: (good, BAD), lambda x, t: good
+  given = guidance.guided(pair, alone, guidance.apg(), 3.0, interval=interval)
+  given = guidance.clipped(given, guidance.static())
+  x0, beyond = process.parts(given.denoise(X, T, given.memory(X))[0], X)
+  np.testing.assert_array_equal(beyond, 7 * X)
+  inside = interval[0] < T <= interval[1]
+  expected = combine_far(3.0) if inside else 9 * GOOD
+  np.testing.assert_allclose(x0, jnp.clip(expected, -1, 1), atol=1e-5)
+
+
+def combine_far(scale):
+  rule = guidance.apg()
+  return rule.combine(X, T, 9 * GOOD, BAD, scale, rule.init(X))[0]
+
+
 @pytest.mark.parametrize('t', [0.1, 0.5, 0.9, [0.1, 0.5]])
 def test_outside_its_interval_there_is_one_evaluation(t):
   """Counted as the program runs: the second one is left out, not masked."""

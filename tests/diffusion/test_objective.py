@@ -1,10 +1,12 @@
 """The loss: its scale, its weights, and that a perfect network has none."""
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion import objective, process, schedule
+from diffusion import bound as bounds, objective, process, schedule
 
 X0 = jax.random.uniform(jax.random.key(0), (8, 4, 4, 3), minval=-1)
 EPS = jax.random.normal(jax.random.key(1), X0.shape)
@@ -54,6 +56,26 @@ def test_the_weight_of_a_target_is_its_mean_square(kind):
   got = objective.loss(predict, noise, row, objective.of_target(row), X0, T, EPS)
   plain = jnp.square(process.target(row, X0, EPS, *noise(T))).mean((1, 2, 3))
   np.testing.assert_allclose(got, plain, rtol=1e-5)
+
+
+def test_a_bound_trains_the_variance_alone():
+  """What is predicted of the picture has the slope that it has without."""
+  row, noise, n = process.ROWS['eps'], schedule.make('linear', steps=50), 50
+  weight, t = objective.of_target(row), jnp.arange(5, 45, 5) / n
+  def mean(pred, bound=None):
+    return objective.loss(
+        lambda x_t, t: pred, noise, row, weight, X0, t, EPS, bound).mean()
+  pred = jnp.concatenate([0.5 * EPS, jnp.zeros_like(EPS)], -1)
+  of_step = functools.partial(bounds.of_step, noise, n)
+  plain, both = (process.parts(jax.grad(mean)(pred, bound), X0)
+                 for bound in (None, lambda *given: 0.1 * of_step(*given)))
+  np.testing.assert_allclose(both[0], plain[0], rtol=1e-6)
+  assert not np.any(plain[1]) and np.all(both[1])
+  guess = process.to_x0(row, 0.5 * EPS, process.add_noise(X0, EPS, *noise(t)),
+                        *noise(t))
+  added = 0.1 * of_step(t, X0, guess, jnp.full_like(X0, 0.5)).mean()
+  np.testing.assert_allclose(
+      mean(pred, lambda *given: 0.1 * of_step(*given)) - mean(pred), added, rtol=1e-4)
 
 
 @pytest.mark.parametrize('name', list(WEIGHTS))

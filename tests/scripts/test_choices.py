@@ -96,6 +96,32 @@ def test_bits_a_dimension_are_printed(odd, scripts):
   assert code == 0 and 'bits a dimension' in out and '3 pictures' in out, err
 
 
+def test_a_bound_of_what_has_no_steps_is_refused(odd, scripts):
+  code, out, err = scripts.run('evaluate.py', f'--workdir={odd}', '--metrics=vlb')
+  assert code == 2 and 'discrete steps of training' in err, err
+
+
+@pytest.mark.long
+def test_a_learned_variance_is_trained_drawn_with_and_measured(scripts, root):
+  paper = 'configs/papers/improved_ddpm_cifar10.py:reduced'
+  steps = ('--config.diffusion.schedule=cosine(steps=50)', '--config.train.steps=10')
+  code, out, err = scripts.run('train.py', f'--config={paper}', *steps,
+                               f'--workdir={root}/learned')
+  assert code == 0, err
+  sharp = ('--sample.grid=trailing(trained=50)', f'--workdir={root}/learned')
+  code, out, err = scripts.run('sample.py', *sharp, '--prompt=a red ring',
+                               '--num=2', '--steps=5', f'--out={root}/learned.png')
+  assert code == 0, err
+  found = {}
+  for variance in ('learned', 'large', 'posterior'):
+    code, out, err = scripts.run(
+        'evaluate.py', *sharp, '--metrics=vlb', '--num=4', '--batch=4',
+        f"--solver=ddpm(variance='{variance}')")
+    assert code == 0, err
+    found[variance] = float(out.split(': ')[1].split()[0])
+  assert 0 < found['learned'] < found['posterior']
+
+
 BAD = {
     'mask without image': ('--mask=x.png', '--mask needs --image'),
     'strength': ('--image=x.png --strength=2', '--strength is 2.0'),
@@ -114,6 +140,8 @@ BAD = {
     'option': ('--solver=ddim(etta=1)', "no option 'etta'; its options are ['eta']"),
     'value': ('--solver=unipc(order=9)', 'order is 9; unipc takes 2 or 3'),
     'key': ('--sample.gird=karras', "did you mean 'grid'"),
+    'no variance': ("--solver=ddpm(variance='learned')",
+                    'predicts no variance: it takes config.model.out=6'),
     'film of adaptive': ('--solver=adaptive --film={root}/a.gif', 'no film'),
 }
 
@@ -132,6 +160,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):
     ('--config.diffusion.weight=p2(gama=1)', "no option 'gama'"),
     ('--config.diffusion.schedule=flow(zero_snr=True)', 'has it already'),
     ('--config.diffusion.times=mode(scale=3)', 'mode takes -1 to 1.75'),
+    ('--config.diffusion.vlb=-1', 'must not be negative'),
+    ('--config.diffusion.vlb=0.001', 'predicts no variance'),
     ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
 def test_a_choice_that_makes_no_sense_is_refused(scripts, root, flag, expected):
   code, out, err = scripts.run(
