@@ -97,13 +97,12 @@ def note(line: str):
 
 def read_flags():
   """Parses the command line. Raises Mistake for anything wrong with it."""
+  if 'config' in flags.FLAGS and (wrong := unknown_key(sys.argv)):
+    raise Mistake(wrong)
   try:
     rest = flags.FLAGS(sys.argv)[1:]
     if 'config' in flags.FLAGS:
       flags.FLAGS.config and flags.FLAGS.config.lock  # noqa: B018  raises if unread
-  except (AttributeError, KeyError) as e:
-    raise Mistake(unknown_key(sys.argv)
-                  or f'{config_flag()}: {type(e).__name__}: {one_line(e)}') from e
   except Exception as e:  # a config file is Python: it can fail in any way
     text = one_line(e)
     if isinstance(e, flags.UnrecognizedFlagError) and "'config." in text:
@@ -117,6 +116,12 @@ def read_flags():
     raise Mistake(text) from e
   if rest:
     raise Mistake(f'{rest[0]!r} is not a flag; flags are written --name=value.')
+
+
+def define_config():
+  """--config=FILE, and --config.KEY=VALUE for any key or field of a module."""
+  config_flags.DEFINE_config_file('config', None, 'A file of configs/.',
+                                  lock_config=False, accept_new_attributes=True)
 
 
 def define_sample_flags():
@@ -147,7 +152,7 @@ def config_flag() -> str:
 def unknown_key(argv) -> str | None:
   """Names the first --config.key of a command line that no config has, if any.
 
-  --sample.key is short for --config.sample.key.
+  --sample.key is short for --config.sample.key. Fields of modules are not looked at.
   """
   for word in argv:
     word = word.replace('--sample.', '--config.sample.', 1)
@@ -155,11 +160,13 @@ def unknown_key(argv) -> str | None:
       continue
     at, node = 'config', base.get_config()
     for name in word.partition('=')[0].removeprefix('--config.').split('.'):
+      if at in base.MODULES:
+        break
       if not isinstance(node, ConfigDict) or name not in node:
         there = sorted(node) if isinstance(node, ConfigDict) else []
         near = difflib.get_close_matches(name, there, 1)
-        return (f'{at} has no key {name!r}; ' + (f'did you mean {near[0]!r}? ' if near
-                else '') + f'It has {there}.')
+        return (f'{at} has no key {name!r}' + (f'; did you mean {near[0]!r}?' if near
+                else '.') + f' It has {there}.')
       at, node = f'{at}.{name}', node[name]
   return None
 

@@ -9,7 +9,6 @@ which is what the network sees, whatever its target, schedule and density of tim
 from absl import flags
 import jax
 import jax.numpy as jnp
-from ml_collections import config_flags
 import numpy as np
 
 import cli
@@ -23,7 +22,7 @@ DRAWS = 2**18
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_config()
   flags.DEFINE_bool('weights', False, 'Print the weight of errors by log-SNR.')
   flags.DEFINE_string('out', None, 'NAME.png: the same as a plot.')
 

@@ -36,7 +36,7 @@ FIXED = (*DRAWING, 'train.steps', 'train.eval_every')  # though train.FREE: resu
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/sweeps/.')
+  cli.define_config()
   flags.DEFINE_string('workdir', None, 'Folder of the sweep.')
   flags.DEFINE_integer('index', None, 'The only run to do.')
   flags.DEFINE_integer('seeds', None, 'How many; default: SEEDS of the file, or 3.',

@@ -12,7 +12,6 @@ import time
 from absl import flags
 import jax
 from jax.experimental import multihost_utils
-from ml_collections import config_flags
 import numpy as np
 
 import cli
@@ -31,7 +30,7 @@ FREE = (  # keys that a resumed run may change
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_config()
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_bool('distributed', False, 'One of many hosts: jax.distributed.')
   flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of many hosts, '

@@ -18,7 +18,6 @@ os.environ['JAX_PLATFORMS'] = 'cpu'
 from absl import flags
 import jax
 import jax.numpy as jnp
-from ml_collections import config_flags
 import numpy as np
 
 import cli
@@ -28,7 +27,7 @@ from training import state as states, step as steps
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_config()
   flags.DEFINE_integer('devices', 64, 'How many, all of them config.mesh.fsdp.',
                        lower_bound=1)
 

@@ -15,7 +15,6 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from absl import flags
 import jax
 import jax.numpy as jnp
-from ml_collections import config_flags
 import numpy as np
 
 import cli
@@ -26,7 +25,7 @@ STEPS = 50
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_config()
   flags.DEFINE_integer('batch', 16, 'Pictures at once.', lower_bound=1)
   flags.DEFINE_integer('rounds', 7, 'Of each measurement.', lower_bound=1)
 

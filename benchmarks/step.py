@@ -14,7 +14,6 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from absl import flags
 import jax
-from ml_collections import config_flags
 
 import cli
 from data import loader, tokenizers
@@ -25,7 +24,7 @@ from training import step as steps
 
 
 def define_flags():
-  config_flags.DEFINE_config_file('config', None, 'A file of configs/.')
+  cli.define_config()
   flags.DEFINE_integer('steps', 60, 'To time, each way.', lower_bound=1)
 
 

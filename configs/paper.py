@@ -33,7 +33,7 @@ def variants(*names):
         raise ValueError(f'{words!r} is not one of {sorted([*names, "reduced"])}, or a '
                          'name and reduced with a comma between.')
       c = make(*chosen)
-      return (reduced.reduced(c) if small else c).lock()
+      return base.lock(reduced.reduced(c) if small else c)
     get_config.names = names or ('',)
     return get_config
   return decorate

@@ -7,7 +7,8 @@ stay as they are.
 """
 MOST = dict(  # of a field of the model, the condition or the autoencoder
     width=24, stem=24, noise=24, blocks=1, depth=2, dual=1, middle=2, heads=2,
-    head_width=8, groups=4, classes=40)
+    head_width=8, groups=4)
+PICTURES = 256  # of the shapes world, and classes: no two captions need be the same
 SET = {  # module -> fields that it has by default, and larger
     'unet': ('width', 'blocks', 'groups', 'head_width'),
     'edm2': ('width', 'blocks', 'head_width'),
@@ -43,10 +44,12 @@ def reduced(config):
   shrink(c.condition)
   shrink(c.autoencoder)
   c.condition.update(ENCODERS.get(c.condition.name, {}))
+  if 'classes' in c.condition:
+    c.condition.classes = PICTURES
   c.model.dtype = 'float32'
   c.data.update(dict(
       source='shapes', path='', split='train', image='', caption='', mix=(), size=16,
-      crop='centre', pictures=256, one=1.0, threads=2))
+      crop='centre', pictures=PICTURES, one=1.0, threads=2))
   c.weights = c.tokenizer.files = ()
   c.tokenizer.update(dict(vocab=VOCAB, length=min(c.tokenizer.length, 24)))
   c.optim.warmup = min(c.optim.warmup, 10)

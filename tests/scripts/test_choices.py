@@ -102,6 +102,17 @@ def test_a_bound_of_what_has_no_steps_is_refused(odd, scripts):
 
 
 @pytest.mark.long
+def test_a_reduced_paper_is_trained_as_the_readme_says(scripts, root):
+  paper = 'configs/papers/dit.py:b,reduced'
+  code, out, err = scripts.run('train.py', f'--config={paper}',
+                               '--config.train.steps=10', f'--workdir={root}/small')
+  assert code == 0, err
+  code, out, err = scripts.run('sample.py', f'--workdir={root}/small',
+                               '--prompt=a red circle', f'--out={root}/small.png')
+  assert code == 0, err
+
+
+@pytest.mark.long
 def test_a_learned_variance_is_trained_drawn_with_and_measured(scripts, root):
   paper = 'configs/papers/improved_ddpm_cifar10.py:reduced'
   steps = ('--config.diffusion.schedule=cosine(steps=50)', '--config.train.steps=10')
@@ -160,6 +171,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):
     ('--config.diffusion.weight=p2(gama=1)', "no option 'gama'"),
     ('--config.diffusion.schedule=flow(zero_snr=True)', 'has it already'),
     ('--config.diffusion.times=mode(scale=3)', 'mode takes -1 to 1.75'),
+    ('--config.model.place=far', "place is 'far'; it must be like 1.0"),
+    ('--config.model.out=2.5', 'out is 2.5; it must be like 0'),
+    ('--config.model.rope=True', "'dit' takes only ['cross'"),
     ('--config.diffusion.vlb=-1', 'must not be negative'),
     ('--config.diffusion.vlb=0.001', 'predicts no variance'),
     ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
