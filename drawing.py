@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 
 import cli
+from configs import base
 import models
 from data import tokenizers
 from diffusion import editing, grids, guidance, process, sampling, schedule, solvers
@@ -74,6 +76,41 @@ def load(workdir: str, mesh, flag: str = 'workdir') -> Run:
   if found is None:
     raise cli.Mistake(f'--{flag}={workdir}: no checkpoint in it can be read.')
   return Run(c, tokenizer, model, found[1][0], f'checkpoint {found[0]}')
+
+
+def public_config(folder: str):
+  """The config of a public pipeline, a folder as diffusers saves it.
+
+  bfloat16 but on a CPU. Raises Mistake for a folder that is none, or has odd parts.
+  """
+  from interop import pipelines  # an edge: all else does without it
+  with cli.mistakes():
+    parts = pipelines.read(folder)
+  c = base.get_config()
+  for name in ('model', 'condition', 'autoencoder'):
+    c[name] = ConfigDict(parts[name])
+  for name in ('data', 'diffusion', 'sample', 'tokenizer'):
+    c[name].update(parts[name])
+  c.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  c.sample.update(dict(clip='none', batch=4))
+  c.weights = parts['weights']
+  return c
+
+
+def load_public(c, mesh) -> Run:
+  """The model and weights of a public_config."""
+  from interop import weights as public
+  params = {}
+  with cli.mistakes():
+    tokenizer = tokenizers.public(c.tokenizer.files)
+    model = build_model(c, tokenizer.get_vocab_size())
+    shapes = shapes_of(model, c)
+    for part, place in c.weights:
+      *above, last = part.split('/')
+      at = functools.reduce(lambda tree, name: tree.setdefault(name, {}), above, params)
+      at[last] = public.load(place, weights.part_of(shapes, part))
+  return Run(c, tokenizer, model, jax.device_put(params, meshes.replicated(mesh)),
+             'public weights')
 
 
 def averages_of(c, shapes, sharding):

@@ -3,9 +3,11 @@ r"""Draws pictures of sentences with a trained model, and edits pictures with it
 python sample.py --workdir=runs/shapes --prompt="a red circle left of a blue square" \
     --num=4 --seed=0 --out=out.png
 
-The workdir alone says what the model is. Text is encoded once; the loop is one compiled
-scan. --out=NAME.png is one picture or a grid of them, --out=FOLDER/ a file a picture;
---film=NAME.gif shows the way from noise to picture, --destroy=PICTURE the way back.
+The workdir alone says what the model is; --weights=FOLDER takes a public pipeline in
+its place, as diffusers saves it: Stable Diffusion 1, 2, XL, 3, PixArt-alpha. Text is
+encoded once; the loop is one compiled scan. --out=NAME.png is one picture or a grid of
+them, --out=FOLDER/ a file a picture; --film=NAME.gif shows the way from noise to
+picture, --destroy=PICTURE the way back.
 
 --image=PICTURE starts from a picture: with --strength how far it may go, with
 --mask=PICTURE painted anew only where that is white, with --invert=CAPTION from the
@@ -34,6 +36,7 @@ SETTINGS = ('steps', 'solver', 'grid', 'guidance', 'rule', 'rescale', 'over_time
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, in its place.')
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
                             '"one:1.5 AND another" adds up weighted prompts.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
@@ -79,6 +82,15 @@ def check_editing(flag):
     raise cli.Mistake('--interpolate takes one or two --prompt, and no --image.')
   if flag.to_seed is not None and not flag.interpolate:
     raise cli.Mistake('--to_seed is for --interpolate.')
+
+
+def config_of(flag):
+  """The config of what is drawn with. Raises Mistake for none, or two."""
+  if flag.weights and flag.workdir:
+    raise cli.Mistake('--workdir and --weights are two models; give one of them.')
+  if flag.weights:
+    return drawing.public_config(flag.weights)
+  return cli.workdir_config(flag.workdir)
 
 
 def check_guidance(flag, c):
@@ -238,7 +250,7 @@ def main(flag):
         raise cli.Mistake(f'--{name} has no effect with --destroy=PICTURE.')
     if not flag.film:
       raise cli.Mistake('--destroy=PICTURE needs --film=NAME.gif to write.')
-    c = cli.workdir_config(flag.workdir)
+    c = config_of(flag)
     return write_film(flag.film, destroy(c, flag.destroy, flag.seed))
 
   prompts = read_prompts(flag.prompt, flag.prompts)
@@ -248,13 +260,14 @@ def main(flag):
   if flag.out:
     check_out(flag.out)
   # What is wrong with the flags is said before the weights are read.
-  c = cli.workdir_config(flag.workdir)
+  c = config_of(flag)
   cli.settle_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_guidance(flag, c)
   drawing.check_choices(c)
   given = pictures_of(flag, c.data.size)
   mesh = meshes.make()
-  run = drawing.load(flag.workdir, mesh)._replace(c=c)
+  run = drawing.load_public(c, mesh) if flag.weights else (
+      drawing.load(flag.workdir, mesh)._replace(c=c))
   params = {'strong': run.params}
   request = drawing.request_of(
       run.tokenizer, prompts, c.tokenizer.length, flag.num, flag.negative)
@@ -277,10 +290,11 @@ def main(flag):
         sampler, params, mesh, request, picture, seed=flag.seed,
         scale=c.sample.guidance, batch=c.sample.batch, film=way_is_wanted)
   pictures, way = drawn if way_is_wanted else (drawn, None)
+  source = os.path.abspath(flag.weights or flag.workdir)
   if flag.out:
     write_pictures(flag.out, pictures, prompts, num, {
         'seed': str(flag.seed), 'negative': flag.negative,
-        'weights': f'{os.path.basename(os.path.abspath(flag.workdir))}, {run.source}',
+        'weights': f'{os.path.basename(source)}, {run.source}',
         **{k: str(c.sample[k]) for k in SETTINGS}})
   if flag.film:
     write_film(flag.film, film_of(way, math.ceil(math.sqrt(len(pictures))))

@@ -133,24 +133,10 @@ def exported(place: str) -> bool:
   return os.path.exists(os.path.join(place, weights.FILE))
 
 
-def part_of(params, part: str):
-  """What lies below 'a/b' in a tree of parameters. Raises ValueError if it is none."""
-  for name in part.split('/'):
-    if not isinstance(params, dict) or name not in params:
-      known = sorted(params) if isinstance(params, dict) else 'nothing'
-      raise ValueError(f'config.weights has the part {part!r}; there is no {name!r}, '
-                       f'only {known}.')
-    params = params[name]
-  if not isinstance(params, dict):
-    raise ValueError(f'config.weights has the part {part!r}, a single parameter; give '
-                     'what it is in.')
-  return params
-
-
 def check_weights(c, shapes):
   """Raises ValueError for a row of config.weights that has no part, or no folder."""
   for part, place in c.weights:
-    part_of(shapes, part)
+    weights.part_of(shapes, part)
     if not os.path.exists(place):
       raise ValueError(f'config.weights has {part!r} from {place!r}; there is no such '
                        'folder.')
@@ -167,7 +153,7 @@ def start_from_others(c, state):
   """
   for part, place in c.weights:
     with cli.mistakes():
-      shapes = part_of(states.whole(state.params, state.frozen), part)
+      shapes = weights.part_of(states.whole(state.params, state.frozen), part)
       if exported(place):
         values = weights.load(os.path.join(place, weights.FILE), shapes, part)
       else:

@@ -18,9 +18,16 @@ def linear(schedule, steps: int, last: float):
   return np.linspace(last, 0, steps + 1)[:-1]
 
 
-def shifted(schedule, steps: int, last: float, *, shift: float = 3.0):
-  """Stable Diffusion 3's, arXiv:2403.03206 eq. 23: t' = m t / (1 + (m - 1) t)."""
-  t = linear(schedule, steps, 1.0)
+def shifted(schedule, steps: int, last: float, *, shift: float = 3.0, end: float = 0.0):
+  """Stable Diffusion 3's, arXiv:2403.03206 eq. 23: t' = m t / (1 + (m - 1) t).
+
+  Args:
+    shift: m.
+    end: t of the last evaluation; 0: uniform down to the picture. The released models
+      are drawn with that to which the shift moves 0.001.
+  """
+  del schedule
+  t = np.linspace(1, end, steps) if end else np.linspace(1, 0, steps + 1)[:-1]
   return last * shift * t / (1 + (shift - 1) * t)
 
 
@@ -80,19 +87,28 @@ def trailing(schedule, steps: int, last: float, *, trained: int = 1000):
 
 
 def leading(schedule, steps: int, last: float, *, trained: int = 1000,
-            offset: int = 0):
+            offset: int = 0, more: int = 0):
   """From the first of the trained steps upwards, as DDIM and Stable Diffusion.
 
   It never reaches the last: arXiv:2305.08891 table 2. Stable Diffusion has offset 1.
+
+  Args:
+    more: how many steps it has first, of which the last ones are then left out;
+      diffusers' DPM-Solver and UniPC have 1.
   """
   del schedule
-  return indexed(np.arange(steps)[::-1] * (trained // steps) + offset, trained, last)
+  index = np.arange(more, steps + more)[::-1] * (trained // (steps + more)) + offset
+  return indexed(index, trained, last)
 
 
-def linspace(schedule, steps: int, last: float, *, trained: int = 1000):
-  """From the last to the first of the trained steps: arXiv:2305.08891 table 2."""
+def linspace(schedule, steps: int, last: float, *, trained: int = 1000, more: int = 0):
+  """From the last to the first of the trained steps: arXiv:2305.08891 table 2.
+
+  more: as in `leading`.
+  """
   del schedule
-  return indexed(np.round(np.linspace(trained - 1, 0, steps)), trained, last)
+  index = np.round(np.linspace(trained - 1, 0, steps + more))[:steps]
+  return indexed(index, trained, last)
 
 
 def custom(schedule, steps: int, last: float, *, times=()):

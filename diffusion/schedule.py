@@ -98,8 +98,8 @@ def zero_terminal(schedule, first: float = 0.0):
     schedule: variance preserving.
     first: up to this time nothing changes; the first step, 1 / n, of a discrete one.
   """
-  start, end = (float(schedule(jnp.float32(t))[0]) for t in (first, 1.0))
-  lost_at_start = lost(*schedule(jnp.float32(first)))
+  (start, sigma), (end, _) = (known(schedule, t) for t in (first, 1.0))
+  lost_at_start = lost(start, sigma)
   def rescaled(t):
     old, sigma = schedule(t)
     alpha = start * (old - end) / (start - end)
@@ -157,7 +157,7 @@ def make(name: str, *, shift: float = 1.0, zero_snr: bool = False, steps: int = 
         + ('only 0: it has no discrete steps.' if name in NORMS else '0 or more.'))
   schedule = discrete(betas(name, steps)) if steps else SCHEDULES[name]
   if zero_snr:
-    if name == 'edm' or float(schedule(jnp.float32(1))[0]) == 0:
+    if name == 'edm' or known(schedule, 1.0)[0] == 0:
       why = 'never loses the picture' if name == 'edm' else 'has it already'
       raise ValueError(
           f'zero_snr is True; schedule {name!r} {why}.')
@@ -165,6 +165,13 @@ def make(name: str, *, shift: float = 1.0, zero_snr: bool = False, steps: int = 
   if shift != 1:
     schedule = shifted(schedule, shift, NORMS.get(name, jnp.hypot))
   return schedule
+
+
+def known(schedule, t: float) -> tuple[float, float]:
+  """(alpha, sigma) at a time as plain numbers, also while a program is traced."""
+  with jax.ensure_compile_time_eval():
+    alpha, sigma = schedule(jnp.float32(t))
+    return float(alpha), float(sigma)
 
 
 def log_snr(schedule, t):
@@ -207,4 +214,4 @@ def last_time(schedule, target: str) -> float:
   At alpha = 0 the noise says nothing of the picture, so a network that predicts noise
   starts a little before; for every other target, and where alpha > 0, it is 1.
   """
-  return 1.0 if target != 'eps' or float(schedule(jnp.float32(1))[0]) > 0 else 0.996
+  return 1.0 if target != 'eps' or known(schedule, 1.0)[0] > 0 else 0.996

@@ -56,10 +56,13 @@ def load(path, shapes):
 
 
 def opened(path):
-  """{name: the open safetensors file that has it}."""
-  path = pathlib.Path(path)
-  found = {}
-  for part in [path] if path.is_file() else sorted(path.glob('*.safetensors')):
+  """{name: the open safetensors file that has it}.
+
+  Of a folder those without a variant, as model.fp16.safetensors has, if there are any.
+  """
+  path, found = pathlib.Path(path), {}
+  files = [path] if path.is_file() else sorted(path.glob('*.safetensors'))
+  for part in [file for file in files if '.' not in file.stem] or files:
     try:
       file = safetensors.safe_open(part, 'np')
     except (safetensors.SafetensorError, OSError) as e:

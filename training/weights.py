@@ -44,3 +44,17 @@ def load(path: str, shapes, part: str = ''):
                        f'{flat[name].shape}, the model has {leaf.shape}.')
   return jax.tree.map(
       lambda name: flat[name].astype(np.float32), rules.names(shapes))
+
+
+def part_of(params, part: str):
+  """What lies below 'a/b' in a tree of parameters. Raises ValueError if it is none."""
+  for name in part.split('/'):
+    if not isinstance(params, dict) or name not in params:
+      known = sorted(params) if isinstance(params, dict) else 'nothing'
+      raise ValueError(f'config.weights has the part {part!r}; there is no {name!r}, '
+                       f'only {known}.')
+    params = params[name]
+  if not isinstance(params, dict):
+    raise ValueError(f'config.weights has the part {part!r}, a single parameter; give '
+                     'what it is in.')
+  return params

@@ -42,6 +42,6 @@ def get_config(size):
   c.optim.update(dict(lr=2e-5, warmup=1_000, weight_decay=(('.*', 0.03),), clip=0.01))
   c.train.update(dict(batch=2_432 if size == '512' else 384,
                       steps=100_000 if size == '512' else 16_000))
-  c.sample.update(dict(solver='dpmpp_2m', steps=20, grid='linspace', guidance=4.5,
-                       prompts=paper.PROMPTS))
+  c.sample.update(dict(solver='dpmpp_2m', steps=20, grid='linspace(more=1)',
+                       guidance=4.5, prompts=paper.PROMPTS))
   return c

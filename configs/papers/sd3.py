@@ -54,7 +54,8 @@ def get_config(size):
   c.optim.update(dict(lr=1e-4, warmup=1_000, weight_decay=(('.*kernel', 0.01),
                                                            ('.*', 0.0))))
   c.train.update(dict(batch=4_096, steps=500_000))
-  c.sample.update(dict(solver='euler', steps=28, grid='shifted(shift=3.0)',
+  c.sample.update(dict(solver='euler', steps=28,
+                       grid='shifted(shift=3.0, end=0.002994)',
                        guidance=7.0 if size == 'medium' else 3.5,
                        prompts=paper.PROMPTS))
   return c

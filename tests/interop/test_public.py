@@ -74,6 +74,17 @@ def test_parts_in_a_folder_with_a_decoder_and_a_table_twice(tmp_path):
     weights.load(tmp_path, shapes('t5'))
 
 
+def test_of_two_precisions_the_plain_one_is_read(tmp_path):
+  state = foreign('clip_g')
+  storage.save_file({k: v.astype(np.float16) for k, v in state.items()},
+                    tmp_path / 'model.fp16.safetensors')
+  got = weights.load(tmp_path, shapes('clip_g'))
+  jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, np.float16(b)), got,
+               references.weights(shapes('clip_g')))
+  storage.save_file(state, tmp_path / 'model.safetensors')
+  equal('clip_g', tmp_path)
+
+
 def test_old_names_and_half_precision(tmp_path):
   """The autoencoder's attention as it was once named, as convolutions, rounded."""
   old = {'to_q': 'query', 'to_k': 'key', 'to_v': 'value', 'to_out.0': 'proj_attn'}

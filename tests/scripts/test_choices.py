@@ -5,6 +5,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
+from pipelines import with_weights
+
 ODD = (  # one run that takes every path that others do not
     '--config.diffusion.learned_weight=True', '--config.diffusion.times=adaptive',
     '--config.diffusion.per=time', '--config.diffusion.schedule=edm',
@@ -88,6 +90,23 @@ def test_a_run_guided_away_from_itself_stays(odd, scripts, root):
                 f'--out={root}/weak.png')[0] == 0
   assert sample(scripts, odd, *flags, '--guidance=1', f'--out={root}/own.png')[0] == 0
   assert abs(pixels(root / 'weak.png') - pixels(root / 'own.png')).max() <= 2
+
+
+def test_a_public_pipeline_is_drawn_with(scripts, root):
+  at = with_weights('sd15', root)
+  code, out, err = scripts.run(
+      'sample.py', f'--weights={at}', '--prompt=a red circle', '--steps=2', '--num=2',
+      f'--out={root}/public/')
+  assert code == 0, err
+  with Image.open(root / 'public' / '0001.png') as picture:
+    assert picture.size == (16, 16) and picture.text['solver'] == 'ddim'
+    assert picture.text['weights'] == 'sd15, public weights'
+  for flags, said in (((f'--weights={at}', f'--workdir={at}'), 'give one of them'),
+                      ((f'--weights={root}',), 'no model_index.json'),
+                      ((f'--weights={root}/none',), 'no model_index.json')):
+    code, out, err = scripts.run('sample.py', *flags, '--prompt=x',
+                                 f'--out={root}/x.png')
+    assert code == 2 and said in err and err.count('\n') == 1, err
 
 
 def test_bits_a_dimension_are_printed(odd, scripts):

@@ -1,0 +1,143 @@
+"""Public pipelines draw here what they draw in diffusers (make_pipelines.py)."""
+import functools
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import cli
+import drawing
+import models
+from papers import config
+from pipelines import MADE, PARTS, with_weights
+from training import mesh as meshes
+
+DRAWN = np.load(MADE / 'drawn.npz')
+PROMPTS, STEPS, GUIDANCE = ['a red circle', 'blue'], 4, 3.0  # of the fixture
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """name -> a pipeline of that name, with its weights."""
+  root = tmp_path_factory.mktemp('public')
+  return functools.cache(lambda name: with_weights(name, root))
+
+
+def draw(c, noise):
+  mesh = meshes.make()
+  run = drawing.load_public(c, mesh)
+  request = drawing.request_of(run.tokenizer, PROMPTS, c.tokenizer.length)
+  return drawing.draw_all(
+      drawing.make_sampler(run.model, c), {'strong': run.params}, mesh,
+      request | {'noise': noise}, np.zeros(len(PROMPTS), int), seed=0, scale=GUIDANCE,
+      batch=len(PROMPTS))
+
+
+@pytest.mark.parametrize('name', PARTS)
+def test_draws_what_the_pipeline_draws(name, folder):
+  """From JSON files, tokens and noise to pixels, by the pipeline's own scheduler."""
+  c = drawing.public_config(str(folder(name)))
+  c.sample.steps = STEPS
+  got = draw(c, DRAWN[f'{name}/noise']).astype(int)
+  expected = np.round(255 * DRAWN[f'{name}/pictures']).astype(int)
+  assert expected.std() > 30 and abs(expected[0] - expected[1]).max() > 30
+  assert abs(got - expected).max() <= 1
+
+
+PUBLISHED = {  # our configs of papers -> what their pipelines say, from memory
+    'sd15': ('sd15', 'sd15', '', dict(
+        unet=dict(block_out_channels=[320, 640, 1280, 1280], layers_per_block=2,
+                  norm_num_groups=32, attention_head_dim=8, sample_size=64,
+                  down_block_types=3 * ['CrossAttnDownBlock2D'] + ['DownBlock2D'],
+                  up_block_types=['UpBlock2D'] + 3 * ['CrossAttnUpBlock2D']),
+        text_encoder=dict(vocab_size=49408, hidden_size=768, num_hidden_layers=12,
+                          num_attention_heads=12, intermediate_size=3072))),
+    'sdxl': ('sdxl', 'sdxl', '', dict(
+        unet=dict(block_out_channels=[320, 640, 1280], layers_per_block=2,
+                  norm_num_groups=32, attention_head_dim=[5, 10, 20], sample_size=128,
+                  transformer_layers_per_block=[1, 2, 10],
+                  down_block_types=['DownBlock2D'] + 2 * ['CrossAttnDownBlock2D'],
+                  up_block_types=2 * ['CrossAttnUpBlock2D'] + ['UpBlock2D']),
+        text_encoder=dict(vocab_size=49408, hidden_size=768, num_hidden_layers=12,
+                          num_attention_heads=12, intermediate_size=3072),
+        text_encoder_2=dict(vocab_size=49408, hidden_size=1280, num_hidden_layers=32,
+                            num_attention_heads=20, intermediate_size=5120))),
+    'sd3:3.5-medium': ('sd3', 'sd3', '3.5-medium', dict(
+        transformer=dict(num_layers=24, num_attention_heads=24, attention_head_dim=64,
+                         sample_size=128, pos_embed_max_size=384, in_channels=16,
+                         out_channels=16, caption_projection_dim=1536,
+                         joint_attention_dim=4096, pooled_projection_dim=2048,
+                         dual_attention_layers=list(range(13))),
+        vae=dict(latent_channels=16),
+        text_encoder=dict(vocab_size=49408, hidden_size=768, num_hidden_layers=12,
+                          num_attention_heads=12, intermediate_size=3072),
+        text_encoder_2=dict(vocab_size=49408, hidden_size=1280, num_hidden_layers=32,
+                            num_attention_heads=20, intermediate_size=5120),
+        text_encoder_3=dict(vocab_size=32128, d_model=4096, num_layers=24, num_heads=64,
+                            d_kv=64, d_ff=10240))),
+    'pixart:512': ('pixart', 'pixart', '512', dict(
+        transformer=dict(num_layers=28, num_attention_heads=16, attention_head_dim=72,
+                         sample_size=64, cross_attention_dim=1152,
+                         caption_channels=4096),
+        text_encoder=dict(vocab_size=32128, d_model=4096, num_layers=24, num_heads=64,
+                          d_kv=64, d_ff=10240))),
+}
+
+
+def change(folder, module, **fields):
+  path = folder / module / 'config.json'
+  path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+@pytest.mark.parametrize('case', PUBLISHED)
+def test_the_published_sizes_give_the_config_of_the_paper(case, tmp_path):
+  name, paper, variant, modules = PUBLISHED[case]
+  shutil.copytree(MADE / name, tmp_path / name)
+  change(tmp_path / name, 'vae', block_out_channels=[128, 256, 512, 512],
+         layers_per_block=2, norm_num_groups=32)
+  for module, fields in modules.items():
+    change(tmp_path / name, module, **fields)
+  got, wanted = drawing.public_config(str(tmp_path / name)), config(paper, variant)
+  def built(c):
+    return models.build(c.model.to_dict() | {'remat': 'all', 'dtype': 'float32'},
+                        c.condition, c.autoencoder, vocab=40, length=c.tokenizer.length,
+                        size=c.data.size)
+  text = repr(built(got)).replace('vocab = 525', 'vocab = 49408')
+  text = text.replace('pad = 524', 'pad = 49407')  # of the fixture's tokenizer
+  assert text == repr(built(wanted))
+  assert got.data.size == wanted.data.size
+  assert got.tokenizer.length == wanted.tokenizer.length
+  for key in ('schedule', 'target'):
+    assert got.diffusion[key] == wanted.diffusion[key]
+  frozen = {part for part, _ in wanted.weights}
+  assert {part for part, _ in got.weights} == frozen | {'backbone'}
+
+
+BAD = {
+    'no pipeline': (lambda f: (f / 'model_index.json').unlink(), 'no model_index.json'),
+    'another': (lambda f: (f / 'model_index.json').write_text(
+        '{"_class_name": "FluxPipeline"}'), "_class_name = 'FluxPipeline', not one of"),
+    'no JSON': (lambda f: (f / 'unet' / 'config.json').write_text('{'), 'is not JSON'),
+    'inpainting': (lambda f: change(f, 'unet', in_channels=9),
+                   'in_channels = 9; here it is 4'),
+    'refiner': (lambda f: change(f, 'unet', down_block_types=['K', 'K'],
+                                 up_block_types=['K', 'K']), "down_block_types ['K']"),
+    'no field': (lambda f: change(f, 'unet', block_out_channels=None) or (
+        f / 'unet' / 'config.json').write_text('{}'), "lacks 'down_block_types'"),
+    'no weights': (lambda f: (f / 'unet' / 'model.safetensors').unlink(),
+                   'no safetensors file'),
+    'other weights': (lambda f: change(f, 'unet', block_out_channels=[16, 16]),
+                      'does not fit the config'),
+    'no tokenizer': (lambda f: (f / 'tokenizer' / 'tokenizer.json').unlink(),
+                     'tokenizer.json'),
+}
+
+
+@pytest.mark.parametrize('case', BAD)
+def test_what_is_no_such_pipeline_is_named(case, folder, tmp_path):
+  spoil, said = BAD[case]
+  shutil.copytree(folder('sd15'), tmp_path / 'bad')
+  spoil(tmp_path / 'bad')
+  with pytest.raises(cli.Mistake, match=said.replace('[', r'\[')):
+    drawing.load_public(drawing.public_config(str(tmp_path / 'bad')), meshes.make())
