@@ -1,4 +1,5 @@
 """Sets of tensorflow-datasets, by name or drawn here, kept as ArrayRecord."""
+import logging
 import os
 import sys
 
@@ -71,10 +72,13 @@ def prepare(c):
   print(f'preparing {made.info.full_name} in {made.data_path}', flush=True)
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
+  logging.getLogger('urllib3').setLevel(logging.ERROR)  # its last try is told
   try:
     made.download_and_prepare()
   except ImportError as e:
     raise ValueError(needs(c, e)) from e
+  except AssertionError as e:  # a set that is downloaded by hand, and was not
+    raise ValueError(f'config.data.path is {c.path!r}: {e}') from e
 
 
 class Prepared:

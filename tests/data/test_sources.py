@@ -286,6 +286,8 @@ MISTAKES = {
     'unknown tfds name': (dict(source='tfds', path='no_such_set'), 'does not know'),
     'tfds that needs TensorFlow': (dict(source='tfds', path='coco_captions'),
                                    'tfds build coco_captions'),
+    'a set to be downloaded by hand': (dict(source='tfds', path='imagenet2012'),
+                                       'should contain two files: ILSVRC2012_img'),
     'unknown split': (dict(source='shapes', split='night', pictures=8),
                       'config.data.split'),
     'a split of a folder': (dict(source='folder', path='{root}/bare', split='test'),
