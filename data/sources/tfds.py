@@ -78,7 +78,8 @@ def prepare(c):
   except ImportError as e:
     raise ValueError(needs(c, e)) from e
   except AssertionError as e:  # a set that is downloaded by hand, and was not
-    raise ValueError(f'config.data.path is {c.path!r}: {e}') from e
+    raise ValueError(f'config.data.path is {c.path!r}: {" ".join(str(e).split())}'
+                     ) from e
 
 
 class Prepared:
