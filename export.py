@@ -54,6 +54,8 @@ def main(flag):
     raise cli.Mistake('--out=FOLDER is needed.')
   if os.path.exists(os.path.join(flag.out, 'checkpoints')):
     raise cli.Mistake(f'--out={flag.out} is the workdir of a run; give another folder.')
+  if os.path.abspath(flag.out) == os.path.abspath(flag.workdir or ''):
+    raise cli.Mistake(f'--out={flag.out} is --workdir; give another folder.')
   run = drawing.load(flag.workdir, meshes.make())
   params, source = run.params, run.source
   if flag.ema:

@@ -172,6 +172,12 @@ def check(c):
   for key in ('optim.ema', 'sample.prompts', 'eval.kinds'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
+  for key in ('weight_decay', 'lr_scale', 'unit'):
+    for row in c.optim[key]:
+      if not (isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], str)
+              and isinstance(row[1], int | float)):
+        raise ValueError(f"config.optim.{key} has {row!r}; its rows are like "
+                         "('.*kernel', 0.5).")
   if not 0 <= c.seed < 2**32:
     raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
   check_files(c)

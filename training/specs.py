@@ -34,15 +34,12 @@ def read(table, spec: str, key: str):
     if option not in known:
       raise ValueError(f'config.{key} is {spec!r}: {name} has no option {option!r}; '
                        f'its options are {sorted(known)}.')
-    if kind(value) is not kind(known[option]):
+    usual = known[option]
+    number = type(usual) is float and type(value) is int
+    if type(value) is not type(usual) and not number:
       raise ValueError(f'config.{key} is {spec!r}: {option} is {value!r}; it must be '
-                       f'like {known[option]!r}.')
+                       f'like {usual!r}.')
   return name, options
-
-
-def kind(value):
-  """The type that a value must have to stand for another: all numbers are alike."""
-  return float if type(value) is int else type(value)
 
 
 def parse(spec: str, where: str):

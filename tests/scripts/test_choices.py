@@ -193,6 +193,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, scripts, root, case):
     ('--config.model.place=far', "place is 'far'; it must be like 1.0"),
     ('--config.model.out=2.5', 'out is 2.5; it must be like 0'),
     ('--config.model.rope=True', "'dit' takes only ['cross'"),
+    ('--config.optim.lr_scale=(".*",0.1)', "has '.*'; its rows are like"),
+    ('--config.diffusion.schedule=linear(steps=10.5)', 'steps is 10.5; it must be'),
     ('--config.diffusion.vlb=-1', 'must not be negative'),
     ('--config.diffusion.vlb=0.001', 'predicts no variance'),
     ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
