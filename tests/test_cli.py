@@ -1,10 +1,12 @@
 """How a script ends."""
 import errno
+import pathlib
 import sys
 
 import pytest
 
 import cli
+from configs import base
 
 
 def ending(monkeypatch, capsys, error):
@@ -44,3 +46,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     cli.write_text(str(path), 'two \ud800')
   assert path.read_text() == 'one'
   assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_the_shipped_weights_have_every_key():
+  """A new key of configs/base.py goes into their config, too."""
+  folder = pathlib.Path(__file__).parent.parent / 'weights' / 'shapes'
+  base.check(cli.workdir_config(str(folder)))
