@@ -67,9 +67,9 @@ def read(folder: str) -> dict:
   return Part(folder, 'model_index.json').one_of('_class_name', PIPELINES)(folder)
 
 
-def several(part: Part, key: str, n: int):
+def several(part: Part, key: str, n: int, *default):
   """A field that is one number for all levels, or a list of them."""
-  value = part.get(key)
+  value = part.get(key, *default)
   return tuple(value) if isinstance(value, list) else (value,) * n
 
 
@@ -111,8 +111,7 @@ def unet(folder: str, latents: dict) -> tuple[dict, int]:
   kinds = {'CrossAttnDownBlock2D': 1, 'DownBlock2D': 0}
   if odd := sorted(set(down) - set(kinds)):
     raise ValueError(f'{part.path} has down_block_types {odd}, not of {sorted(kinds)}.')
-  depths = several(part, 'transformer_layers_per_block', n) if (
-      'transformer_layers_per_block' in part.fields) else (1,) * n
+  depths = several(part, 'transformer_layers_per_block', n, 1)
   blocks = set(several(part, 'layers_per_block', n))
   if len(blocks) > 1:
     raise ValueError(f'{part.path} has layers_per_block = {sorted(blocks)}; here all '

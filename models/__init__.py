@@ -91,7 +91,6 @@ def make(table, given, key: str, **ours):
     raise ValueError(f'{key} has {sorted(extra)}; {name!r} takes only {sorted(known)}.')
   for field, value in fields.items():
     usual = getattr(table[name], field, None)  # the default
-    number = type(usual) is float and type(value) is int
-    if usual is not None and type(value) is not type(usual) and not number:
+    if usual is not None and not check.alike(value, usual):
       raise ValueError(f'{key}.{field} is {value!r}; it must be like {usual!r}.')
   return table[name](**fields, **ours)

@@ -63,3 +63,8 @@ def within(module, key: str, **ends):
     value = getattr(module, name)
     if not 0 <= value < end:
       raise ValueError(f'{key}.{name} is {value}; it must be from 0 to {end - 1}.')
+
+
+def alike(value, usual) -> bool:
+  """Whether a value has the type of the usual one; a whole number may stand for any."""
+  return type(value) is type(usual) or type(usual) is float and type(value) is int

@@ -2,6 +2,8 @@
 import ast
 import inspect
 
+from models import check
+
 
 def make(table, spec: str, key: str, *args):
   """table[name](*args, option=value, ...) for a spec 'name(option=value, ...)'.
@@ -34,11 +36,9 @@ def read(table, spec: str, key: str):
     if option not in known:
       raise ValueError(f'config.{key} is {spec!r}: {name} has no option {option!r}; '
                        f'its options are {sorted(known)}.')
-    usual = known[option]
-    number = type(usual) is float and type(value) is int
-    if type(value) is not type(usual) and not number:
+    if not check.alike(value, known[option]):
       raise ValueError(f'config.{key} is {spec!r}: {option} is {value!r}; it must be '
-                       f'like {usual!r}.')
+                       f'like {known[option]!r}.')
   return name, options
 
 
