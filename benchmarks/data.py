@@ -30,8 +30,9 @@ from ml_collections import ConfigDict
 import numpy as np
 from PIL import Image
 
-import cli
 from configs import base
+from console import command, files
+from console.errors import UserError
 from data import images, loader, shards, sources, tokenizers
 
 WORK = os.path.join('.cache', 'benchmarks', 'data')
@@ -40,11 +41,11 @@ PARTS = 'decode', 'shapes', 'memory', 'million'
 
 
 def define_flags():
-  flags.DEFINE_list('what', list(PARTS), f'Of {list(PARTS)}.')
-  flags.DEFINE_integer('rounds', 5, 'That alternate.', lower_bound=1)
+  flags.DEFINE_list('what', list(PARTS), f'Parts to measure, of {list(PARTS)}.')
+  flags.DEFINE_integer('rounds', 5, 'Number of rounds of turns.', lower_bound=1)
 
 
-def settled() -> float:
+def settled_time() -> float:
   """Processor time, once all threads that read ahead have come to rest."""
   while True:
     before = time.process_time()
@@ -64,10 +65,10 @@ def rates(makers: dict, batches: int, rounds: int) -> dict[str, list[float]]:
   found = {name: [] for name in makers}
   for _ in range(rounds):
     for name, iterator in running.items():
-      start = settled()
+      start = settled_time()
       for _ in range(batches):
         next(iterator)
-      found[name].append(BATCH * batches / (settled() - start))
+      found[name].append(BATCH * batches / (settled_time() - start))
   return found
 
 
@@ -172,8 +173,8 @@ def decode(rounds: int):
     import torch  # noqa: F401
     import webdataset  # noqa: F401
   except ImportError as e:
-    raise cli.Mistake(f'--what=decode compares with torch and webdataset ({e}): '
-                      'pip install torch webdataset') from e
+    raise UserError(f'--what=decode compares with torch and webdataset ({e}): '
+                    'pip install torch webdataset') from e
   folder, tars = make_jpegs()
   c = data_config(source='folder', path=folder, size=256)
   tokenizer = tokenizers.train(sources.Pictures(c).captions(), 1024)
@@ -202,11 +203,8 @@ def decode(rounds: int):
   }, 4, rounds)
   print('512-pixel JPEGs to 256-pixel batches with tokens; the ratio is of the first:')
   table(found, 'this loader, folder')
-  name = os.path.join(folder, '000000.jpg')
-  with open(name, 'rb') as f:
-    data = f.read()
-  exact = lanczos(name).astype(float)
-  for what, got in (('this loader', images.decode(data, 256)),
+  exact = lanczos(name := os.path.join(folder, '000000.jpg')).astype(float)
+  for what, got in (('this loader', images.read(name, (256, 256))),
                     ('bilinear', bilinear(name))):
     error = np.mean((got - exact)**2)
     print(f'  {what} against full decoding and Lanczos: '
@@ -232,8 +230,8 @@ def shapes(rounds: int):
   c = shapes_config()
   sources.prepare(c)
   tokenizer = tokenizers.train(sources.Pictures(c).captions(), 512)
-  plain = prepare(c, 'shapes32', 'ppm', 32)
-  found = rates({'prepared, plain pixels': lambda: ours(plain, tokenizer),
+  pixels = prepare(c, 'shapes32', 'ppm', 32)
+  found = rates({'prepared, plain pixels': lambda: ours(pixels, tokenizer),
                  'as drawn, PNG': lambda: ours(c, tokenizer)}, 300, rounds)
   print('ArrayRecord shapes at 32 pixels to batches with tokens:')
   table(found, 'prepared, plain pixels')
@@ -276,7 +274,7 @@ def million(rounds: int):
         os.link(os.path.join(folder, f'{first:07}.png'), path)
     rows = ''.join(json.dumps({'file_name': f'{i // 10_000:03}/{i:07}.png',
                                'text': f'caption {i}'}) + '\n' for i in range(n))
-    cli.write_text(os.path.join(root, 'metadata.jsonl'), rows)
+    files.write_text(os.path.join(root, 'metadata.jsonl'), rows)
   c = data_config(source='folder', path=root, size=32)
   for what in ('first, or with its index cached', 'with its index cached'):
     start = time.perf_counter()
@@ -293,10 +291,10 @@ def million(rounds: int):
 def main(flag):
   for name in flag.what:
     if name not in PARTS:
-      raise cli.Mistake(f'--what={name!r} is not one of {list(PARTS)}.')
+      raise UserError(f'--what={name!r} is not one of {list(PARTS)}.')
   for name in flag.what:
     globals()[name](flag.rounds)
 
 
 if __name__ == '__main__':
-  cli.run(main, define_flags)
+  command.run(main, define_flags)

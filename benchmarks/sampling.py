@@ -17,17 +17,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import cli
-from diffusion import guidance, sampling, schedule, solvers
-import drawing
+from configs import base
+from console import command, options
+from diffusion import Process, guidance, process, sampling, schedules, solvers
+import models
+from models import Scalars
 
 STEPS = 50
 
 
 def define_flags():
-  cli.define_config()
-  flags.DEFINE_integer('batch', 16, 'Pictures at once.', lower_bound=1)
-  flags.DEFINE_integer('rounds', 7, 'Of each measurement.', lower_bound=1)
+  options.define_config()
+  flags.DEFINE_integer('batch', 16, 'Number of pictures at once.', lower_bound=1)
+  flags.DEFINE_integer('rounds', 7, 'Number of rounds of each measurement.',
+                       lower_bound=1)
 
 
 def seconds(call) -> float:
@@ -44,33 +47,34 @@ def ratio(a, b, rounds: int) -> tuple[float, float, float]:
 
 
 def main(flag):
-  c, b = flag.config, flag.batch
-  model = drawing.build_model(c, c.tokenizer.vocab)
-  params = jax.jit(lambda key: drawing.init_params(model, c, key))(jax.random.key(0))
+  c, b = options.needed_config(flag), flag.batch
+  size = base.height_width(c.data.size)
+  model = models.build(c)
+  params = jax.jit(lambda key: models.init_params(
+      model, key, size, c.tokenizer.length))(jax.random.key(0))
   params = jax.tree.map(lambda p: p + 0.01, params)  # zeros are no network
   tokens = jnp.ones((b, c.tokenizer.length), jnp.int32)
   context = jax.jit(lambda params: model.apply(
       {'params': params}, tokens, method='encode'))(params)
   keys = jax.random.split(jax.random.key(0), b)
-  x_T = sampling.initial_noise(keys, (c.data.size, c.data.size, 3))
-  noise, times = schedule.flow, jnp.linspace(1, 0, STEPS + 1)
-  method = solvers.SOLVERS['ddim'](noise)
+  x_T = sampling.initial_noise(keys, model.latent_shape(size))
+  steps, times = Process(schedules.flow, process.x0), jnp.linspace(1, 0, STEPS + 1)
+  method = solvers.SOLVERS['ddim'](steps.schedule)
 
   def predict(params, x, t, context):
-    return model.apply({'params': params}, x, t, context, method='predict')
+    return model.apply({'params': params}, x, Scalars(t), context, method='predict')
   one = jax.jit(lambda params, x, t: predict(params, x, jnp.full(b, t), context))
 
   def draw(interval):
     """interval: of times with guidance; None for none at all."""
     def program(params, context, x):
-      denoise = sampling.denoiser(
-          lambda *args: predict(params, *args), noise, lambda a, s: (1.0, 0.0))
+      denoise = sampling.denoiser(lambda *args: predict(params, *args), steps)
       if interval is None:
-        given = guidance.unguided(lambda x, t: denoise(x, t, context))
+        guided = guidance.unguided(lambda x, t: denoise(x, t, context))
       else:
-        pair, alone = guidance.prompts(denoise, [context], jnp.ones((b, 1)), context)
-        given = guidance.guided(pair, alone, guidance.cfg(), 3.0, interval=interval)
-      return sampling.sample(given.denoise, method, x, times, keys, memory=())
+        pair = guidance.prompts(denoise, [context], jnp.ones((b, 1)), context)
+        guided = guidance.guided(*pair, guidance.cfg(), 3.0, interval=interval)
+      return sampling.sample(guided, method, x, times, keys)
     compiled = jax.jit(program)
     return lambda: compiled(params, context, x_T)
 
@@ -88,4 +92,4 @@ def main(flag):
 
 
 if __name__ == '__main__':
-  cli.run(main, define_flags)
+  command.run(main, define_flags)

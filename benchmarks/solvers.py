@@ -17,9 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion import sampling, schedule, solvers
+from diffusion import guidance, sampling, schedules, solvers
+from diffusion.gaussian import Gaussian
 
-MEAN, STD = 0.3, 0.5  # of the data
+DATA = Gaussian(0.3, 0.5)
 SHAPE = (2, 2, 1)
 MARK = '<!-- written by benchmarks/solvers.py -->\n'
 ROWS = [  # solver, its options, names in diffusers (a scheduler) and k-diffusion
@@ -48,25 +49,6 @@ ROWS = [  # solver, its options, names in diffusers (a scheduler) and k-diffusio
 ]
 
 
-def denoiser(noise):
-  """The mean of x0 given x, for x0 ~ N(MEAN, STD^2). t: f32[] or f32[b]."""
-  def denoise(x, t):
-    alpha, sigma = (jnp.reshape(v, (-1, 1, 1, 1)) for v in noise(t))
-    gain = alpha * STD**2 / (alpha**2 * STD**2 + sigma**2)
-    return MEAN + gain * (x - alpha * MEAN)
-  return denoise
-
-
-def exact(noise, x, t, s):
-  """Where the probability-flow ODE takes x from time t to s.
-
-  It keeps z in x = alpha MEAN + sqrt(alpha^2 STD^2 + sigma^2) z.
-  """
-  spread = lambda alpha, sigma: jnp.sqrt(alpha**2 * STD**2 + sigma**2)
-  now, then = noise(t), noise(s)
-  return then[0] * MEAN + spread(*then) / spread(*now) * (x - now[0] * MEAN)
-
-
 def slow_start(start: float, end: float, steps: int):
   """Even steps after three short ones, so that memory is not what limits the order."""
   short = ((start - end) / steps)**2
@@ -74,28 +56,24 @@ def slow_start(start: float, end: float, steps: int):
       start - short * np.arange(3), np.linspace(start - 3 * short, end, steps + 1)])
 
 
-def order_of(solver, noise) -> float:
+def order_of(solver, schedule) -> float:
   """By how many powers of two the error falls when steps are halved. In float64."""
   errors, start, end = [], 0.8, 0.3
   keys = jax.random.split(jax.random.key(0), 4)
-  first = sampling.prior(noise, jnp.float64(start),
+  first = sampling.prior(schedule, jnp.float64(start),
                          sampling.initial_noise(keys, SHAPE))
-  step = jax.jit(lambda *args: solver.step(denoiser(noise), *args, keys))
+  denoise = guidance.unguided(DATA.denoiser(schedule))
+  step = jax.jit(lambda *args: sampling.advance(denoise, solver, *args, keys))
   for steps in (80, 160):
-    x, state = first, solver.init(first)
+    carry = first, solver.init(first), ()
     times = slow_start(start, end, steps)
     for i, (t, s) in enumerate(zip(times[:-1], times[1:])):
-      x, state = step(x, state, t, s)
+      carry = step(carry, t, s)
       if i < 3:
-        x = exact(noise, first, start, s)
-    errors.append(float(jnp.abs(x - exact(noise, first, start, end)).max()))
+        carry = DATA.flow(schedule, first, start, s), *carry[1:]
+    exact = DATA.flow(schedule, first, start, end)
+    errors.append(float(jnp.abs(carry[0] - exact).max()))
   return math.log2(errors[0] / errors[1])
-
-
-def random(name: str, options: dict) -> bool:
-  """Whether a solver draws noise."""
-  default = {'ddpm': 1, 'euler_ancestral': 1, 'lcm': 1, 'edm': 1, 'dpmpp_2m_sde': 1}
-  return bool(options.get('eta', default.get(name, 0)))
 
 
 def evaluations(solver, steps: int = 20) -> int:
@@ -103,9 +81,9 @@ def evaluations(solver, steps: int = 20) -> int:
   count, keys = [], jax.random.split(jax.random.key(0), 1)
   def denoise(x, t):
     jax.debug.callback(lambda: count.append(1))
-    return denoiser(schedule.flow)(x, t)
+    return DATA.denoiser(schedules.flow)(x, t)
   jax.block_until_ready(sampling.sample(
-      denoise, solver, sampling.initial_noise(keys, SHAPE),
+      guidance.unguided(denoise), solver, sampling.initial_noise(keys, SHAPE),
       jnp.linspace(1, 0, steps + 1), keys))
   jax.effects_barrier()
   return len(count)
@@ -119,25 +97,25 @@ def memory(solver) -> int:
 
 
 def table(order) -> str:
-  """The table, in Markdown. order: (name, options) -> text."""
+  """The table, in Markdown. order: (name, options, solver) -> text."""
   lines = ['| solver | options | order | evaluations in 20 steps | pictures kept '
            '| diffusers | k-diffusion |', '|-|-|-|-|-|-|-|']
   for name, options, diffusers, k_diffusion in ROWS:
-    solver = solvers.SOLVERS[name](schedule.flow, **options)
+    solver = solvers.SOLVERS[name](schedules.flow, **options)
     said = ', '.join(f'{k}={v!r}' for k, v in options.items())
-    cells = (f'`{name}`', f'`{said}`' if said else '', order(name, options),
+    cells = (f'`{name}`', f'`{said}`' if said else '', order(name, options, solver),
              evaluations(solver), memory(solver), diffusers, k_diffusion)
     lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
   return '\n'.join(lines) + '\n'
 
 
 def main():
-  def order(name, options):
-    if random(name, options):
+  def order(name, options, solver):
+    if solver.stochastic:
       return 'draws noise'
     with jax.enable_x64():
-      made = solvers.SOLVERS[name](schedule.linear, **options)
-      return str(round(order_of(made, schedule.linear)))
+      made = solvers.SOLVERS[name](schedules.linear, **options)
+      return str(round(order_of(made, schedules.linear)))
   path = os.path.join(ROOT, 'docs', 'solvers.md')
   with open(path, encoding='utf-8') as f:
     before, _, after = f.read().split(MARK)

@@ -15,38 +15,32 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from absl import flags
 import jax
 
-import cli
-from data import loader, tokenizers
-import drawing
-import train
-from training import ema, loss as losses, mesh as meshes, optim, state as states
-from training import step as steps
+from console import command, options
+from data import loader, sources, tokenizers
+import training
+from training import sharding
 
 
 def define_flags():
-  cli.define_config()
-  flags.DEFINE_integer('steps', 60, 'To time, each way.', lower_bound=1)
+  options.define_config()
+  flags.DEFINE_integer('steps', 60, 'Number of steps to time, each way.',
+                       lower_bound=1)
 
 
 def main(flag):
-  c = flag.config
-  pictures = train.prepare_data(c)
+  c = options.needed_config(flag)
+  sources.prepare(c.data)
+  pictures = sources.Pictures(c.data)
   tokenizer = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
-  model = drawing.build_model(c, tokenizer.get_vocab_size())
-  empty = drawing.tokens_of(tokenizer, [''], c.tokenizer.length)[0]
-  draw, loss = losses.make(model, c.diffusion, empty)
-  optimizer, rate = optim.make(c.optim, c.train.steps)
-  mesh, key = meshes.make(**c.mesh), jax.random.key(0)
-  state, shardings = states.create(
-      lambda key: drawing.init_params(model, c, key), optimizer, mesh, key,
-      frozen=lambda params: optim.frozen(c.optim, params))
-  step = steps.compiled(
-      steps.make(draw, loss, optimizer, rate, [ema.exponential()],
-                 accumulate=c.train.accumulate), shardings, mesh)
+  mesh, key = sharding.make_mesh(**c.mesh), jax.random.key(0)
+  built = training.build(
+      c, mesh, vocab=tokenizer.get_vocab_size(),
+      null_tokens=tokenizers.encode(tokenizer, '', c.tokenizer.length)[0])
+  state, step = built.create(), built.step
   batches = loader.batches(pictures, tokenizer, length=c.tokenizer.length,
                            batch=c.train.batch, seed=0, workers=c.data.workers,
                            threads=c.data.threads)
-  batch = meshes.to_devices(next(batches), mesh)
+  batch = sharding.shard_local(next(batches), mesh)
   compiled = []
   jax.monitoring.register_event_duration_secs_listener(
       lambda name, *_, **__: 'backend_compile' in name and compiled.append(name))
@@ -66,7 +60,7 @@ def main(flag):
     before = time.perf_counter()
     host = next(batches)
     waited += time.perf_counter() - before
-    state, metrics = step(state, meshes.to_devices(host, mesh), key)
+    state, metrics = step(state, sharding.shard_local(host, mesh), key)
   jax.block_until_ready(metrics)
   loop = time.perf_counter() - start
 
@@ -80,4 +74,4 @@ def main(flag):
 
 
 if __name__ == '__main__':
-  cli.run(main, define_flags)
+  command.run(main, define_flags)

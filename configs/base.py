@@ -1,8 +1,11 @@
 """Every key that a config has, with its unit. An experiment is a short diff of this.
 
     python train.py --config=configs/shapes.py --workdir=runs/a --config.train.batch=64
+
+A stored config may lack a key that came later: it then takes the value that stands
+here. So a new key has here the value that keeps what earlier runs did.
 """
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_config():
@@ -15,9 +18,9 @@ def get_config():
       split='train',       # of shapes, emoji and tfds, which also takes train[:10%]
       image='',            # column or feature with pictures; '' looks for it
       caption='',          # that of captions, as captions/text; '' looks for it
-      mix=(),              # of sources: ((weight, {'source': ..., 'path': ...}), ...)
+      mixture=(),          # of sources: ((weight, {'source': ..., 'path': ...}), ...)
       dir='.cache/data',   # where sources are prepared and indexed
-      size=32,             # pixels, height and width
+      size=32,             # pixels, or (height, width)
       crop='centre',       # centre, random: the square along the longer side
       flip=False,          # left and right, of every second picture
       captions='random',   # random, first: of the several that a picture may have
@@ -26,7 +29,7 @@ def get_config():
       min_side=8,          # pixels, of a picture as it is stored; a smaller one is bad
       max_bad=0.1,         # share of bad pictures above which a run stops
       pictures=60_000,     # of shapes: how many are drawn to train on
-      one=0.15,            # of shapes: share of them that show one object
+      single_share=0.15,   # of shapes: share of them that show one object
       workers=0,           # processes that read and decode; 0: threads of the trainer
       threads=2,           # that read and decode, in each of them
       font='',             # of emoji: path of NotoColorEmoji.ttf; '' looks for it
@@ -45,8 +48,8 @@ def get_config():
       name='unet',
       dtype='float32',     # of matrix products; parameters stay float32
       width=64,            # channels of the first level
-      mults=(1, 2),        # width of each level; each halves the size
-      blocks=2,            # residual blocks a level
+      channel_mult=(1, 2),  # width of each level; each halves the size
+      num_res_blocks=2,    # residual blocks a level
       attention=(1, 1),    # attention blocks after each residual block of a level
       head_width=32,       # channels of an attention head
       qk_norm=False,       # normalise queries and keys
@@ -55,22 +58,24 @@ def get_config():
       groups=16,           # of group normalisation
   ))
   c.condition = ConfigDict(dict(  # and the fields of that one
-      name='text',         # class, none; public ones: clip, t5, clips, sd3
+      name='text',         # class, none; public ones: clip, t5, sdxl, sd3
       width=128, depth=2, heads=4))
 
-  c.weights = ()           # parts that start from others: (('text_encoder', folder),)
+  c.init_from = ()         # parts that start from others: (('text_encoder', folder),)
 
   # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
       schedule='flow',     # linear, scaled_linear, cosine, flow, edm
       target='flow',       # what the network predicts: eps, x0, v, flow, edm
       input_std=0.0,       # show the network x_t / std(x_t) for data so wide; 0: x_t
-      weight='flow',       # of errors: a target, min_snr, soft_min_snr, p2, sigmoid
-      weight_cap=400.0,    # most that a square error of x0 weighs, but for the target's
-      per='draw',          # what a weight is for: a draw, time, log_snr
+      loss_weight='flow',  # of errors: a target, min_snr, soft_min_snr, p2, sigmoid
+      loss_weight_cap=400.0,  # most that a squared error of x0 weighs, unless the
+                           # weight is that of the target itself
+      loss_over='draw',    # what the loss is a mean over: draw, time, log_snr
       vlb=0.0,             # weight of the variational bound, which trains a variance
       learned_weight=False,  # divide errors by an uncertainty learned beside
-      times='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal, adaptive
+      time_sampling='logit_normal',  # uniform, logit_normal, mode, cosmap, log_normal,
+                           # adaptive
       stratified=True,     # spread the times of a batch evenly over their density
       augment=0.0,         # chance of each change of pictures that a model with labels
                            # is told of: turned, scaled, stretched, moved, mirrored
@@ -87,20 +92,21 @@ def get_config():
       # Tables over parameter names, of which the first regex that matches counts:
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
       lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
-      unit=(('.*', False),),       # kernels to keep at unit magnitude, for EDM2
+      unit_rms=(('.*', False),),   # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=('exponential',),  # averages of the weights: exponential, power; drawn from
                              # the first
   ))
 
   c.train = ConfigDict(dict(
+      objective='denoising',  # docs/training.md has all
       steps=10_000,
       batch=64,            # pictures a step, over all devices
       accumulate=1,        # parts of a batch whose gradients are added up
       log_every=50,        # steps, as the next ones
       checkpoint_every=500,
       sample_every=1_000,  # 0: never
-      eval_every=0,        # 0: never; prompt accuracy, of the shapes world
+      eval_every=0,        # 0: never; the metrics of config.eval
       averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
       max_skipped=20,      # steps in a row with a gradient that is not finite
@@ -111,7 +117,7 @@ def get_config():
   c.sample = ConfigDict(dict(
       solver='dpmpp_2m',   # docs/solvers.md has all
       steps=30,
-      grid='linear',       # times of the steps: linear, shifted, flux, karras,
+      timesteps='linear',  # of the solver: linear, shifted, flux, karras,
                            # exponential, trailing, leading, linspace, custom
       guidance=3.0,        # 1 is the prompt alone
       rule='cfg',          # how it is applied: cfg, apg, zero_star
@@ -124,32 +130,40 @@ def get_config():
       num=4,               # pictures a prompt
   ))
   c.eval = ConfigDict(dict(
-      num=128,             # prompts of each kind
-      kinds=('one object', 'two objects', 'unseen pairs'),
+      metrics=('prompt_accuracy',),  # docs/training.md has all
+      num=128,             # pictures of each kind, or of a metric
+      kinds=('one object', 'two objects', 'unseen pairs'),  # of prompt accuracy
+      split='test',        # of the pictures that bits_per_dim and vlb measure
   ))
   return lock(c)
 
 
 def lock(c):
   """Refuses new keys, but in the modules: each has more fields than these."""
+  size = c.data.size  # a number or a pair, also after a copy that fixes types
+  with c.data.unlocked():
+    del c.data.size
+    c.data.size = config_dict.placeholder(object)
+    c.data.size = size
   c.lock()
-  for part in c.model, c.condition, c.autoencoder:
-    part.unlock()
+  for key in MODULE_KEYS:
+    c[key].unlock()
   return c
 
 
-POSITIVE = '''data.size data.pictures data.threads data.max_caption data.max_pixels
+POSITIVE = '''data.pictures data.threads data.max_caption data.max_pixels
     data.min_side tokenizer.vocab tokenizer.length optim.lr optim.clip train.steps
     train.batch train.accumulate train.log_every train.checkpoint_every train.keep
     train.max_skipped sample.steps sample.batch sample.num eval.num
-    diffusion.weight_cap'''.split()
-SHARES = '''data.one data.max_bad diffusion.augment diffusion.caption_dropout
+    diffusion.loss_weight_cap'''.split()
+SHARES = '''data.single_share data.max_bad diffusion.augment diffusion.caption_dropout
     sample.rescale optim.decay_from optim.b1 optim.b2'''.split()
 NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
     train.averages_every diffusion.input_std diffusion.vlb'''.split()
 
 
-MODULES = 'config.model', 'config.condition', 'config.autoencoder'
+MODULE_KEYS = 'model', 'condition', 'autoencoder'
+MODULES = tuple(f'config.{key}' for key in MODULE_KEYS)
 
 
 def check(c):
@@ -169,10 +183,10 @@ def check(c):
   for key in NOT_NEGATIVE:
     if value(key) < 0:
       raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
-  for key in ('optim.ema', 'sample.prompts', 'eval.kinds'):
+  for key in ('optim.ema', 'sample.prompts', 'eval.kinds', 'eval.metrics'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
-  for key in ('weight_decay', 'lr_scale', 'unit'):
+  for key in ('weight_decay', 'lr_scale', 'unit_rms'):
     for row in c.optim[key]:
       if not (isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], str)
               and isinstance(row[1], int | float)):
@@ -180,6 +194,7 @@ def check(c):
                          "('.*kernel', 0.5).")
   if not 0 <= c.seed < 2**32:
     raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
+  height_width(c.data.size)
   check_files(c)
   if c.tokenizer.vocab < 260:
     raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
@@ -191,9 +206,35 @@ def check(c):
         'run logs what the first one did.')
 
 
+def height_width(size) -> tuple[int, int]:
+  """(height, width) of config.data.size. Raises ValueError for what is none."""
+  pair = (size, size) if isinstance(size, int) else size
+  if not (isinstance(pair, tuple) and len(pair) == 2
+          and all(type(n) is int and n > 0 for n in pair)):
+    raise ValueError(f'config.data.size is {size!r}; it must be above 0: pixels, or '
+                     '(height, width).')
+  return pair
+
+
+def completed(c):
+  """A stored config with the keys that came after it: see the top of this file."""
+  def fill(part, known):
+    for name, value in known.items():
+      if name not in part:
+        part[name] = value
+      elif isinstance(value, ConfigDict) and isinstance(part[name], ConfigDict):
+        fill(part[name], value)
+  known = get_config()
+  for name in MODULE_KEYS:  # whose defaults are their own
+    known[name] = ConfigDict(dict(name=known[name].name))
+  c = c.copy_and_resolve_references().unlock()
+  fill(c, known)
+  return c
+
+
 def check_files(c):
   """Raises ValueError where tables of files have rows of another form."""
-  for key, table, kinds in (('weights', c.weights, (str, str)),
+  for key, table, kinds in (('init_from', c.init_from, (str, str)),
                             ('tokenizer.files', c.tokenizer.files, (str, int))):
     for row in table:
       if not isinstance(row, tuple) or tuple(map(type, row)) != kinds:

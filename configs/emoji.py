@@ -13,10 +13,10 @@ def get_config():
   c.data.update(dict(source='emoji', size=64, threads=8))
   c.tokenizer.update(dict(vocab=4_096, length=24))
   c.model.update(dict(
-      dtype='bfloat16', width=64, mults=(1, 2), blocks=2, attention=(0, 1),
-      head_width=32, groups=16, patch=4, positions=True))
+      dtype='bfloat16', width=64, channel_mult=(1, 2), num_res_blocks=2,
+      attention=(0, 1), head_width=32, groups=16, patch=4, positions=True))
   c.condition.update(dict(width=192, depth=3, heads=6))
-  c.diffusion.update(dict(target='x0', weight='x0'))
+  c.diffusion.update(dict(target='x0', loss_weight='x0'))
   c.optim.update(dict(name='muon', lr=1e-3, decay_from=0.5,
                       ema=('exponential(decay=0.9995)',)))
   c.train.update(dict(steps=30_000, batch=256, log_every=100, checkpoint_every=2_000,

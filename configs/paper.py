@@ -7,7 +7,8 @@ import functools
 
 from configs import base, reduced
 
-SD_VAE = dict(name='kl', width=128, mults=(1, 2, 4, 4), channels=4, scale=0.18215)
+SD_VAE = dict(name='kl', width=128, channel_mult=(1, 2, 4, 4), channels=4,
+              scale=0.18215)
 SD3_VAE = SD_VAE | dict(channels=16, scale=1.5305, shift=0.0609, quant=False)
 NO_CLIP = float('inf')  # of gradients
 CIFAR10 = ('airplane', 'cat', 'horse', 'ship')
@@ -43,7 +44,8 @@ def start():
   """What most of the papers do alike: plain Adam and uniform, independent times."""
   c = base.get_config()
   c.tokenizer.length = 2  # of a class; a text has a length of its own
-  c.diffusion.update(dict(times='uniform', stratified=False, caption_dropout=0.0))
+  c.diffusion.update(dict(time_sampling='uniform', stratified=False,
+                          caption_dropout=0.0))
   c.optim.update(dict(decay='constant', warmup=0, b2=0.999, clip=NO_CLIP,
                       weight_decay=(('.*', 0.0),), ema=('exponential(decay=0.9999)',)))
   c.train.update(dict(log_every=100, checkpoint_every=5_000, sample_every=10_000))
@@ -57,7 +59,7 @@ def freeze(c, weights, tokenizers=()):
   weights: (part, folder) of each. tokenizers: (folder, length) of each. The folders
   are named as on the Hugging Face hub.
   """
-  c.weights = tuple((part, f'weights/public/{folder}') for part, folder in weights)
+  c.init_from = tuple((part, f'weights/public/{folder}') for part, folder in weights)
   c.optim.lr_scale = (('(autoencoder|text_encoder)/.*', 0.0), ('.*', 1.0))
   if tokenizers:
     c.tokenizer.files = tuple((f'weights/public/{at}', n) for at, n in tokenizers)

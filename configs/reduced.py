@@ -6,21 +6,22 @@ Schedule, target, weight, times, optimizer, tables by name, solver, grid and gui
 stay as they are.
 """
 MOST = dict(  # of a field of the model, the condition or the autoencoder
-    width=24, stem=24, noise=24, blocks=1, depth=2, dual=1, middle=2, heads=2,
+    width=24, stem_channels=24, time_channels=24, num_res_blocks=1, depth=2, dual=1,
+    mid_attention=2, heads=2,
     head_width=8, groups=4)
 PICTURES = 256  # of the shapes world, and classes: no two captions need be the same
 SET = {  # module -> fields that it has by default, and larger
-    'unet': ('width', 'blocks', 'groups', 'head_width'),
-    'edm2': ('width', 'blocks', 'head_width'),
+    'unet': ('width', 'num_res_blocks', 'groups', 'head_width'),
+    'edm2': ('width', 'num_res_blocks', 'head_width'),
     'dit': ('width', 'depth', 'heads'), 'uvit': ('width', 'depth', 'heads'),
     'mmdit': ('width', 'depth', 'heads'), 'text': ('width', 'depth', 'heads'),
-    'kl': ('width', 'blocks', 'groups')}
+    'kl': ('width', 'num_res_blocks', 'groups')}
 VOCAB = 300
 TWO = dict(vocab=VOCAB, widths=(16, 24), depths=(2, 2), heads=(2, 2))
 ENCODERS = {  # public text encoders, which are random ones here
     'clip': dict(vocab=VOCAB, width=24, depth=2, heads=2, pad=0),
     't5': dict(vocab=VOCAB, width=24, depth=2, heads=2, head_width=8, hidden=48),
-    'clips': TWO,
+    'sdxl': TWO,
     'sd3': TWO | dict(clip_length=8, t5_vocab=VOCAB, t5_width=40, t5_depth=2,
                       t5_heads=2, t5_head_width=8, t5_hidden=48)}
 LEVELS = 2  # of a U-Net or an autoencoder: the last ones, where there is attention
@@ -30,9 +31,9 @@ def shrink(part):
   """Bounds the fields of one module, in place."""
   for name in set(part) & set(MOST) | set(SET.get(part.name, ())):
     part[name] = min(part.get(name, MOST[name]), MOST[name])
-  if 'mults' in part:  # widths, of which each halves the size
-    first, *_ = kept = part.mults[-LEVELS:]
-    part.mults = tuple(min(2, max(1, int(m // first))) for m in kept)
+  if 'channel_mult' in part:  # widths, of which each halves the size
+    first, *_ = kept = part.channel_mult[-LEVELS:]
+    part.channel_mult = tuple(min(2, max(1, int(m // first))) for m in kept)
   if 'attention' in part:
     part.attention = tuple(min(2, int(a)) for a in part.attention[-LEVELS:])
 
@@ -48,9 +49,9 @@ def reduced(config):
     c.condition.classes = PICTURES
   c.model.dtype = 'float32'
   c.data.update(dict(
-      source='shapes', path='', split='train', image='', caption='', mix=(), size=16,
-      crop='centre', pictures=PICTURES, one=1.0, threads=2))
-  c.weights = c.tokenizer.files = ()
+      source='shapes', path='', split='train', image='', caption='', mixture=(),
+      size=16, crop='centre', pictures=PICTURES, single_share=1.0, threads=2))
+  c.init_from = c.tokenizer.files = ()
   c.tokenizer.update(dict(vocab=VOCAB, length=min(c.tokenizer.length, 24)))
   c.optim.warmup = min(c.optim.warmup, 10)
   c.train.update(dict(steps=100, batch=8, accumulate=1, log_every=10,

@@ -14,11 +14,12 @@ def get_config():
   c = base.get_config()
   c.data.update(dict(source='shapes', size=32))
   c.tokenizer.update(dict(vocab=512, length=16))
-  c.model.update(dict(width=56, mults=(1, 2), blocks=1, attention=(1, 1),
-                      head_width=28, groups=14, patch=4, positions=True))
+  c.model.update(dict(width=56, channel_mult=(1, 2), num_res_blocks=1,
+                      attention=(1, 1), head_width=28, groups=14, patch=4,
+                      positions=True))
   c.condition.update(dict(width=128, depth=2, heads=4))
-  c.diffusion.update(dict(schedule='flow', target='x0', weight='x0',
-                          times='logit_normal(mean=0.5)'))
+  c.diffusion.update(dict(schedule='flow', target='x0', loss_weight='x0',
+                          time_sampling='logit_normal(mean=0.5)'))
   c.optim.update(dict(name='muon', lr=2e-3, decay='linear', decay_from=0.3,
                       ema=('exponential(decay=0.999)',)))
   c.train.update(dict(steps=5_200, batch=48, log_every=50, checkpoint_every=650,

@@ -1,6 +1,7 @@
-"""Pictures: from encoded bytes to RGB squares, and to PNGs, grids and films."""
+"""Pictures: encoded bytes to RGB of one size, and RGB to PNGs, grids and films."""
 import io
 import math
+from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 import numpy as np
@@ -16,6 +17,7 @@ TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}
+LYING = {TURNS[k] for k in (5, 6, 7, 8)}  # those that exchange height and width
 
 
 def opened(data: bytes, most: int = MOST_PIXELS, least: int = 1):
@@ -46,9 +48,44 @@ def opened(data: bytes, most: int = MOST_PIXELS, least: int = 1):
   return picture
 
 
-def decode(data: bytes, size: int, *, place: float = 0.5, most: int = MOST_PIXELS,
-           least: int = 1) -> np.ndarray:
-  """Decodes a picture, cuts the largest square out of it and resizes that.
+class Decoded(NamedTuple):
+  """A picture and what there is to know of its sizes.
+
+  Attributes:
+    image: uint8 [h w 3].
+    sizes: float32[6]: height and width of the original, seen upright; top and left of
+      the crop; height and width of the target. In pixels, the crop's in the original
+      as resized to the target's scale: the micro-conditioning of SDXL, arXiv:2307.01952
+      section 2.2.
+  """
+  image: np.ndarray
+  sizes: np.ndarray
+
+
+def height_width(size) -> tuple[int, int]:
+  """(height, width) of config.data.size: pixels, or that pair already.
+
+  Raises:
+    ValueError: it is neither.
+  """
+  pair = size if isinstance(size, tuple | list) else (size, size)
+  if len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
+    raise ValueError(f'config.data.size is {size!r}; it must be a number of pixels '
+                     'above 0, or (height, width).')
+  return tuple(pair)
+
+
+def largest_crop(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+  """(height, width) of the largest rectangle of the shape `shape` in a picture."""
+  (height, width), (h, w) = size, shape
+  if width * h >= height * w:
+    return height, max(1, (2 * height * w + h) // (2 * h))  # rounded
+  return max(1, (2 * width * h + w) // (2 * w)), width
+
+
+def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
+           most: int = MOST_PIXELS, least: int = 1, original=None) -> Decoded:
+  """Decodes a picture, crops the largest rectangle of a shape and resizes that.
 
   Of a film the first picture counts. EXIF rotation is applied; transparency is laid on
   white; 16 bits become the upper 8; palettes, greys and CMYK become RGB; colour
@@ -57,64 +94,80 @@ def decode(data: bytes, size: int, *, place: float = 0.5, most: int = MOST_PIXEL
   transform, cut to the lower frequencies, is the first part of the resize.
 
   Args:
-    place: of the square along the longer side, from 0 to 1; 0.5 is the centre.
-
-  Returns:
-    uint8 [size size 3].
+    size: height and width.
+    place: of the crop along the side that is cut, from 0 to 1; 0.5 is the centre.
+    original: height and width of the picture that `data` was resized from, if any.
 
   Raises:
     Bad: see `opened`; or the decoder fails, as it does for a file cut short.
   """
-  head = b'P6\n%d %d\n255\n' % (size, size)  # PPM: nothing to decode
-  if data.startswith(head) and len(data) == len(head) + 3 * size**2 and size >= least:
-    return np.frombuffer(data, np.uint8, -1, len(head)).reshape(size, size, 3)
+  h, w = size
+  head = b'P6\n%d %d\n255\n' % (w, h)  # PPM: nothing to decode
+  if min(size) >= least and data.startswith(head) and (
+      len(data) == len(head) + 3 * h * w):
+    image = np.frombuffer(data, np.uint8, -1, len(head)).reshape(h, w, 3)
+    return Decoded(image, np.array((*(original or size), 0, 0, h, w), np.float32))
   picture = opened(data, most, least)
-  try:
-    picture.draft(None, (size, size))
-    picture = rgb(upright(picture))
-  except Exception as e:
-    raise Bad('damaged picture', str(e)) from e
-  w, h = picture.size
-  side = min(w, h)
-  left, top = int((w - side) * place + 0.5), int((h - side) * place + 0.5)
-  if w != h:
-    picture = picture.crop((left, top, left + side, top + side))
-  if side != size:
-    picture = picture.resize((size, size), Image.Resampling.LANCZOS, reducing_gap=3.0)
-  return np.asarray(picture)
+  picture, stored = upright(picture, size)
+  width, height = picture.size
+  crop_h, crop_w = largest_crop((height, width), size)
+  top = int((height - crop_h) * place + 0.5)
+  left = int((width - crop_w) * place + 0.5)
+  if (crop_h, crop_w) != (height, width):
+    picture = picture.crop((left, top, left + crop_w, top + crop_h))
+  if (crop_h, crop_w) != size:
+    picture = picture.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
+  sizes = (*(original or stored), top * h / crop_h, left * w / crop_w, h, w)
+  return Decoded(np.asarray(picture), np.array(sizes, np.float32))
 
 
-def shrunk(data: bytes, size: int, *, most: int = MOST_PIXELS, least: int = 1):
-  """Decodes a picture and brings its shorter side down to `size`, if it is longer.
+def shrunk(data: bytes, size: tuple[int, int], *, most: int = MOST_PIXELS,
+           least: int = 1):
+  """Decodes a picture and brings it down until it just covers (height, width).
 
   At best quality: a JPEG is decoded at least twice too large, then resized by Lanczos.
+  Its aspect stays, and what is small enough keeps its size.
 
   Returns:
-    (an RGB picture of Pillow's, 'JPEG', 'PNG' or so if `data` is already that picture
-    in that format, else None).
+    (an RGB picture of Pillow's; 'JPEG', 'PNG' or so if `data` is already that picture
+    in that format, else None; height and width of the original, seen upright).
   """
+  h, w = size
   picture = opened(data, most, least)
-  kind, turned = picture.format, 'exif' in picture.info
-  plain = picture.mode == 'RGB' and not picture.has_transparency_data and not turned
+  kind = picture.format
+  if picture.mode != 'RGB' or picture.has_transparency_data or 'exif' in picture.info:
+    kind = None
+  picture, stored = upright(picture, (2 * h, 2 * w))
+  width, height = picture.size
+  if width <= w or height <= h:
+    return picture, kind, stored
+  new = (w, max(h, round(height * w / width))) if width * h < height * w else (
+      max(w, round(width * h / height)), h)
+  return picture.resize(new, Image.Resampling.LANCZOS, reducing_gap=3.0), None, stored
+
+
+def upright(picture, size: tuple[int, int]):
+  """Decodes a picture into RGB, turned as its EXIF says.
+
+  Args:
+    size: height and width that are enough of a JPEG.
+
+  Returns:
+    (a Pillow picture, height and width of the whole one, turned).
+
+  Raises:
+    Bad: the decoder fails.
+  """
   try:
-    picture.draft(None, (2 * size, 2 * size))
-    picture = rgb(upright(picture))
+    turn = None
+    if 'exif' in picture.info:
+      turn = TURNS.get(picture.getexif().get(ORIENTATION))
+    lying = turn in LYING
+    stored = picture.size if lying else picture.size[::-1]
+    picture.draft(None, size if lying else size[::-1])
+    return rgb(picture if turn is None else picture.transpose(turn)), stored
   except Exception as e:
     raise Bad('damaged picture', str(e)) from e
-  w, h = picture.size
-  if min(w, h) <= size:
-    return picture, kind if plain else None
-  new = (size, max(size, round(h * size / w))) if w < h else (
-      max(size, round(w * size / h)), size)
-  return picture.resize(new, Image.Resampling.LANCZOS, reducing_gap=3.0), None
-
-
-def upright(picture):
-  """Turns a picture as its EXIF says."""
-  if 'exif' not in picture.info:
-    return picture
-  turn = TURNS.get(picture.getexif().get(ORIENTATION))
-  return picture if turn is None else picture.transpose(turn)
 
 
 def rgb(picture):
@@ -129,8 +182,8 @@ def rgb(picture):
   return picture if picture.mode == 'RGB' else picture.convert('RGB')
 
 
-def read(path: str, size: int) -> np.ndarray:
-  """Reads a picture, cut to its central square: uint8 [size size 3].
+def read(path: str, size: tuple[int, int]) -> np.ndarray:
+  """Reads a picture, cropped to the middle: uint8 [h w 3] of `size`, (height, width).
 
   Raises:
     ValueError: not a picture, or of more than MOST_PIXELS.
@@ -138,7 +191,7 @@ def read(path: str, size: int) -> np.ndarray:
   with open(path, 'rb') as f:
     data = f.read(MOST_BYTES + 1)
   try:
-    return decode(data, size, most=MOST_PIXELS)
+    return decode(data, size, most=MOST_PIXELS).image
   except Bad as e:
     raise ValueError(f'{path} cannot be read: {e}.') from e
 

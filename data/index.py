@@ -11,6 +11,8 @@ import os
 
 import pyarrow as pa
 
+from console import files
+
 ROWS = 1 << 16  # a batch; every batch but the last has as many
 VERSION = 1     # of the layout: another one is built anew
 
@@ -55,16 +57,16 @@ def cached(folder: str, key: dict, fresh, build) -> Index:
   """
   name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
   base = os.path.join(folder, f'{key["source"]}-{name}')
-  about = read(base + '.json')
+  about = read_about(base + '.json')
   if about and about['key'] == json.loads(json.dumps(key)) and fresh(about['stamp']):
     path = os.path.join(folder, about['file'])
     if os.path.exists(path):
       return Index(path, about)
   os.makedirs(folder, exist_ok=True)
-  return write(base, key, *build())
+  return write_table(base, key, *build())
 
 
-def read(path: str) -> dict | None:
+def read_about(path: str) -> dict | None:
   """What a NAME.json says; None if there is none of this version."""
   try:
     with open(path, encoding='utf-8') as f:
@@ -74,7 +76,7 @@ def read(path: str) -> dict | None:
   return about if about.get('version') == VERSION else None
 
 
-def write(base: str, key: dict, schema, rows, about: dict) -> Index:
+def write_table(base: str, key: dict, schema, rows, about: dict) -> Index:
   """Writes a table and then the file that makes it count."""
   new, digest, count = f'{base}.{os.getpid()}.new', hashlib.sha256(), 0
   try:
@@ -98,13 +100,11 @@ def write(base: str, key: dict, schema, rows, about: dict) -> Index:
     about['file'] = f'{os.path.basename(base)}-{about["sum"]}.arrow'
     path = os.path.join(os.path.dirname(base), about['file'])
     os.replace(new, path)
-    with open(new, 'w', encoding='utf-8') as f:
-      json.dump(about, f)
-    old = read(base + '.json')
-    os.replace(new, base + '.json')
   finally:
     with contextlib.suppress(FileNotFoundError):
       os.remove(new)
+  old = read_about(base + '.json')
+  files.write_text(base + '.json', json.dumps(about))
   if old and old['file'] != about['file']:
     with contextlib.suppress(FileNotFoundError):
       os.remove(os.path.join(os.path.dirname(base), old['file']))

@@ -4,7 +4,7 @@ python -m data.inspect --config=configs/folder.py --config.data.path=~/pictures 
     --out=sheet.png
 
 Counts, sizes, aspect ratios, lengths of captions, examples of every problem, and a
-contact sheet of the squares that training will see, with their captions.
+contact sheet of the pictures as training will see them, with their captions.
 """
 import collections
 import concurrent.futures
@@ -13,7 +13,10 @@ import os
 from absl import flags
 import numpy as np
 
-from data import captions, command, images, problems, sheet, sources, tokenizers
+from console import command, files, options
+from console.errors import user_errors
+from console.progress import Progress
+from data import captions, images, problems, sheet, sources, tokenizers
 from data.problems import Bad
 
 EXAMPLES = 3  # of each problem
@@ -22,9 +25,12 @@ RATIOS = (0, 0.5, 0.66, 0.9, 1.1, 1.5, 2, np.inf)  # width / height
 
 
 def define_flags():
-  flags.DEFINE_integer('num', 10_000, 'Records to look at, evenly spread; 0: all.', 0)
-  flags.DEFINE_integer('pictures', 30, 'On the contact sheet.', lower_bound=1)
-  flags.DEFINE_string('out', 'sheet.png', 'Where the contact sheet goes.')
+  options.define_config()
+  flags.DEFINE_integer('num', 10_000, 'Number of records to look at, evenly spread '
+                       'over the source; 0 looks at all.', lower_bound=0)
+  flags.DEFINE_integer('pictures', 30, 'Number of pictures on the contact sheet.',
+                       lower_bound=1)
+  flags.DEFINE_string('out', 'sheet.png', 'PNG file that becomes the contact sheet.')
 
 
 def look(pictures, i: int) -> dict:
@@ -34,9 +40,11 @@ def look(pictures, i: int) -> dict:
     source, k = pictures.place(i)
     record = source[k]
     picture = images.opened(record['image'])
-    found |= {'size': picture.size, 'format': picture.format, 'mode': picture.mode}
+    found |= {'format': picture.format, 'mode': picture.mode}
     found['texts'] = captions.usable(record['captions'], c.max_caption)
-    images.decode(record['image'], c.size, most=c.max_pixels, least=c.min_side)
+    sizes = images.decode(record['image'], pictures.size, most=c.max_pixels,
+                          least=c.min_side).sizes
+    found['size'] = int(sizes[1]), int(sizes[0])  # width, height
   except Bad as e:
     found['bad'] = e
   return found
@@ -63,18 +71,19 @@ def bars(values, edges) -> list[str]:
           for name, n in zip(names, counts)]
 
 
-def of_pictures(good, size: int) -> list[str]:
+def of_pictures(good, size: tuple[int, int], given) -> list[str]:
+  """Sizes and formats. size: height and width of the crops, config.data.size `given`.
+  """
   w, h = np.array([x['size'] for x in good]).T
-  short = np.minimum(w, h)
   return [
       '', f'{"":<22}' + ''.join(f'{x:>9}' for x in (
           'least', '1%', '25%', 'median', '75%', '99%', 'most')),
-      row('width, pixels', w), row('height', h), row('shorter side', short),
+      row('width, pixels', w), row('height', h), row('shorter side', np.minimum(w, h)),
       row('width / height', w / h, '{:.2f}'),
       f'formats: {shares(collections.Counter(x["format"] for x in good))}; '
       f'modes: {shares(collections.Counter(x["mode"] for x in good))}',
-      f'shorter than config.data.size, {size}, so enlarged: '
-      f'{np.mean(short < size):.1%}',
+      f'shorter than config.data.size, {given}, so enlarged: '
+      f'{np.mean((h < size[0]) | (w < size[1])):.1%}',
       'width / height:', *bars(w / h, RATIOS)]
 
 
@@ -112,16 +121,15 @@ def of_problems(pictures, bad) -> list[str]:
   return lines
 
 
+@user_errors()
 def main(flag):
-  c = flag.config.data
-  folder = os.path.dirname(os.path.abspath(flag.out))
-  if not flag.out.endswith('.png') or not os.path.isdir(folder):
-    raise ValueError(f'--out={flag.out} must be NAME.png in a folder that there is.')
+  c = options.needed_config(flag, 'configs/folder.py').data
+  files.check_new_file(flag.out, 'out', '.png')
   sources.prepare(c)
   pictures = sources.Pictures(c)
   step = -(-len(pictures) // flag.num) if flag.num else 1
   chosen, seen = range(0, len(pictures), step), []
-  progress = command.Progress(len(chosen), 'records')
+  progress = Progress(len(chosen), 'records')
   with concurrent.futures.ThreadPoolExecutor(c.threads) as pool:
     for found in pool.map(lambda i: look(pictures, i), chosen):
       seen.append(found)
@@ -129,7 +137,7 @@ def main(flag):
   good = [x for x in seen if 'bad' not in x]
   tally = problems.Tally()
   tally.add([x['bad'].code if 'bad' in x else 0 for x in seen])
-  of = 'a mixture' if c.mix else f'{c.source} {c.path}'.strip()
+  of = 'a mixture' if c.mixture else f'{c.source} {c.path}'.strip()
   lines = [f'{of}: {len(pictures):,} records']
   if left_out := problems.listed(pictures.problems()):
     lines.append(f'left out of them: {left_out}')
@@ -137,7 +145,8 @@ def main(flag):
     lines.append(f'looked at every {step:,}th')
   lines += [tally.line(), *of_problems(pictures, [x for x in seen if 'bad' in x])]
   if good:
-    lines += of_pictures(good, c.size) + of_captions(good, flag.config.get('tokenizer'))
+    lines += of_pictures(good, pictures.size, c.size)
+    lines += of_captions(good, flag.config.get('tokenizer'))
     n = min(flag.pictures, len(good))
     shown = [good[k * len(good) // n] for k in range(n)]
     picture = sheet.contact(pictures, shown, lines[0])
@@ -147,4 +156,4 @@ def main(flag):
 
 
 if __name__ == '__main__':
-  command.run(main, define_flags, __doc__)
+  command.run(main, define_flags, end=os._exit)

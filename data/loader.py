@@ -8,13 +8,13 @@ import grain
 from grain.experimental import index_shuffle
 import numpy as np
 
-from data import processes as others, tokenizers
+from data import tokenizers, worker_process
 from data.problems import Tally
 
 KEPT = 1 << 15  # captions whose tokens are remembered, in each process
 
 
-def order(pictures, seed: int):
+def record_order(pictures, seed: int):
   """The endless sequence of records: every epoch of a source is a fresh permutation.
 
   Of several sources, position k holds the next record of the one that lags most behind
@@ -26,13 +26,13 @@ def order(pictures, seed: int):
     own = (seed + 7919 * k) % 2**32
     if hasattr(source, 'window'):
       each.append(grain.MapDataset.source(
-          Groups(source.starts, end - first, source.window, own, first)))
+          GroupShuffle(source.starts, end - first, source.window, own, first)))
     else:
       each.append(grain.MapDataset.range(first, end).shuffle(seed=own).repeat(None))
   return each[0] if len(each) == 1 else grain.MapDataset.mix(each, pictures.weights)
 
 
-class Groups:
+class GroupShuffle:
   """The order of records that are read by groups: neighbours lie in few of them.
 
   An epoch is a permutation of the groups, and one of the records in each `window` of
@@ -74,29 +74,30 @@ class Reader:
   def __init__(self, pictures, tokenizer, length, part, seed):
     self.pictures, self.tokenizer, self.length = pictures, tokenizer, length
     self.part, self.seed = part, seed
-    self.order = order(pictures, seed)
+    self.order = record_order(pictures, seed)
     self._tokens = None
 
   def __call__(self, k: int) -> dict:
-    """Part k: {'image': uint8 [b h w 3], 'tokens': int32 [b length], 'problem': [b]}.
+    """Part k: what Batches gives, and 'problem': uint8 [b], codes of problems.
 
     What is random about a record is keyed by its place in the order, so it does not
     depend on who reads it.
     """
     if self._tokens is None:
       self._tokens = functools.lru_cache(KEPT)(self._encode)
-    images, problems = None, np.zeros(self.part, np.uint8)
+    images = np.empty((self.part, *self.pictures.size, 3), np.uint8)
     tokens = np.empty((self.part, self.length), np.int32)
+    sizes = np.empty((self.part, 6), np.float32)
+    problems = np.zeros(self.part, np.uint8)
     places = range(int(k) * self.part, (int(k) + 1) * self.part)
     numbers = [self.order[place] for place in places]
     found = self.pictures.fetch(numbers)
     for row, place in enumerate(places):
-      item, problems[row] = self.pictures.read_any(
+      item, problems[row] = self.pictures.decoded_or_substitute(
           numbers[row], (self.seed, place), found[row])
-      if images is None:
-        images = np.empty((self.part, *item['image'].shape), np.uint8)
-      images[row], tokens[row] = item['image'], self._tokens(item['caption'])
-    return {'image': images, 'tokens': tokens, 'problem': problems}
+      images[row], sizes[row] = item['image'], item['sizes']
+      tokens[row] = self._tokens(item['caption'])
+    return {'image': images, 'tokens': tokens, 'sizes': sizes, 'problem': problems}
 
   def _encode(self, caption: str):
     return tokenizers.encode(self.tokenizer, caption, self.length)[0]
@@ -114,9 +115,9 @@ class Batches:
   tally: a problems.Tally of what this process has been given.
   """
 
-  def __init__(self, read, name: str, *, process: int, processes: int, workers: int,
+  def __init__(self, reader, name: str, *, process: int, processes: int, workers: int,
                threads: int):
-    self.read, self.name, self.tally = read, name, Tally()
+    self.reader, self.name, self.tally = reader, name, Tally()
     self.process, self.processes = process, processes
     self.workers, self.threads = workers, threads
     self.given, self._iterator = 0, None
@@ -125,7 +126,10 @@ class Batches:
     return self
 
   def __next__(self) -> dict:
-    """{'image': uint8 [b h w 3], 'tokens': int32 [b length]}."""
+    """{'image': uint8 [b h w 3], 'tokens': int32 [b length], 'sizes': float32 [b 6]}.
+
+    sizes: original height, width; crop top, left; target height, width: images.Decoded.
+    """
     if self._iterator is None:
       self._iterator = iter(self._dataset())
     batch = next(self._iterator)
@@ -138,7 +142,7 @@ class Batches:
   def _dataset(self):
     first = self.given * self.processes + self.process
     numbers = grain.MapDataset.range(first, 2**62, self.processes)
-    dataset = numbers.map(self.read).to_iter_dataset(grain.ReadOptions(
+    dataset = numbers.map(self.reader).to_iter_dataset(grain.ReadOptions(
         num_threads=self.threads, prefetch_buffer_size=2 * self.threads))
     if not self.workers:
       return dataset
@@ -147,7 +151,7 @@ class Batches:
     return dataset.mp_prefetch(
         grain.multiprocessing.MultiprocessingOptions(
             num_workers=self.workers, per_worker_buffer_size=2),
-        worker_init_fn=functools.partial(others.follow, os.getpid()))
+        worker_init_fn=functools.partial(worker_process.die_with_parent, os.getpid()))
 
   def get_state(self) -> dict:
     """JSON: the place, and the name of what is read there."""
@@ -183,6 +187,6 @@ def batches(pictures, tokenizer, *, length: int, batch: int, seed: int,
     workers: processes that read and decode; 0: threads of this one do.
     threads: that read and decode, in each of them.
   """
-  read = Reader(pictures, tokenizer, length, batch // processes, seed)
-  return Batches(read, pictures.name, process=process, processes=processes,
+  reader = Reader(pictures, tokenizer, length, batch // processes, seed)
+  return Batches(reader, pictures.name, process=process, processes=processes,
                  workers=workers, threads=threads)

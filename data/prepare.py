@@ -15,25 +15,33 @@ import sys
 
 from absl import flags
 
-from data import command, problems, processes, shards
+from console import command, options
+from console.errors import user_errors
+from console.progress import Progress
+from data import problems, shards, worker_process
 
 
 def define_flags():
-  flags.DEFINE_string('out', None, 'Folder or fsspec address to write to.')
-  flags.DEFINE_integer('size', None, 'Pixels of the shorter side at most; default: '
-                       'config.data.size.', lower_bound=1)
-  flags.DEFINE_enum('encoding', 'jpeg', list(shards.ENCODINGS), 'Of the pictures; ppm, '
-                    'plain pixels, is the fastest to read and for small ones.')
-  flags.DEFINE_integer('quality', 95, 'Of JPEG.', 1, 100)
-  flags.DEFINE_integer('shards', 64, 'Files to write; of many tar or Parquet files, '
-                       'each becomes one.', lower_bound=1)
-  flags.DEFINE_integer('processes', os.cpu_count(), 'That work.', lower_bound=1)
-  flags.DEFINE_bool('beam', False, 'As an Apache Beam pipeline.')
+  options.define_config()
+  flags.DEFINE_string('out', None, 'Folder or fsspec address of the prepared set.')
+  flags.DEFINE_integer('size', None, 'Pixels that the shorter side of a picture is '
+                       'brought down to; by default a picture is brought down until it '
+                       'just covers config.data.size.', lower_bound=1)
+  flags.DEFINE_enum('encoding', 'jpeg', list(shards.ENCODINGS), 'Encoding of the '
+                    'pictures; ppm, plain pixels, is the fastest to read and suits '
+                    'small pictures.')
+  flags.DEFINE_integer('quality', 95, 'Quality of JPEG.', 1, 100)
+  flags.DEFINE_integer('shards', 64, 'Number of files to write; of a source of many '
+                       'tar or Parquet files, each becomes one.', lower_bound=1)
+  flags.DEFINE_integer('processes', os.cpu_count(), 'Number of processes that work at '
+                       'once.', lower_bound=1)
+  flags.DEFINE_bool('beam', False, 'Whether to run as an Apache Beam pipeline, whose '
+                    'own flags follow a --.')
 
 
 def run_here(jobs, workers: int):
   """Does jobs in processes of this machine, saying how it goes."""
-  progress, done, pictures = command.Progress(len(jobs), 'shards'), 0, 0
+  progress, done, pictures = Progress(len(jobs), 'shards'), 0, 0
   if workers == 1:
     notes = map(shards.write_shard, jobs)
     for done, note in enumerate(notes, 1):
@@ -42,7 +50,7 @@ def run_here(jobs, workers: int):
     return
   with concurrent.futures.ProcessPoolExecutor(
       workers, multiprocessing.get_context('spawn'),
-      functools.partial(processes.follow, os.getpid())) as pool:
+      functools.partial(worker_process.die_with_parent, os.getpid())) as pool:
     waiting = [pool.submit(shards.write_shard, job) for job in jobs]
     try:
       for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
@@ -53,14 +61,15 @@ def run_here(jobs, workers: int):
       raise
 
 
+@user_errors()
 def main(flag, beam_flags):
+  c = options.needed_config(flag, 'configs/folder.py').data
   if not flag.out:
     raise ValueError('--out=FOLDER is needed: it is made if it does not exist.')
   if beam_flags and not flag.beam:
     raise ValueError(f'{beam_flags[0]} is for Beam, which --beam asks for.')
   if flag.beam:
     from data import beam  # large, and said at once where it is missing
-  c = flag.config.data
   plan = shards.plan(c, flag.out, size=flag.size or c.size, encoding=flag.encoding,
                      quality=flag.quality, shards=flag.shards)
   if done := shards.manifest(flag.out, plan):
@@ -80,4 +89,5 @@ def main(flag, beam_flags):
 if __name__ == '__main__':
   rest = sys.argv.index('--') if '--' in sys.argv else len(sys.argv)
   beam_flags, sys.argv = sys.argv[rest + 1:], sys.argv[:rest]
-  command.run(functools.partial(main, beam_flags=beam_flags), define_flags, __doc__)
+  command.run(functools.partial(main, beam_flags=beam_flags), define_flags,
+              end=os._exit)

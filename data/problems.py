@@ -44,7 +44,7 @@ class Tally:
     self.counts += np.bincount(np.ravel(codes), minlength=len(self.counts))
 
   @property
-  def read(self) -> int:
+  def total(self) -> int:
     return int(self.counts.sum())
 
   @property
@@ -57,11 +57,11 @@ class Tally:
 
   def line(self) -> str:
     """'12 of 3,400 pictures (0.4%) were bad: 10 not a picture, 2 too small'."""
-    share = self.bad / max(self.read, 1)
-    text = f'{self.bad:,} of {self.read:,} pictures ({share:.1%}) were bad'
+    share = self.bad / max(self.total, 1)
+    text = f'{self.bad:,} of {self.total:,} pictures ({share:.1%}) were bad'
     return text + (': ' if self.bad else '') + listed(self.by_reason())
 
-  def check(self, most: float):
+  def check_share(self, most: float):
     """Raises ValueError where more than a share of `most` was bad.
 
     Of fewer than FEW pictures it asks for as many bad ones as FEW would need.
@@ -70,7 +70,7 @@ class Tally:
       raise ValueError('config.data: a bad picture found no good one to stand in for '
                        f'it in many tries; {self.line()}. python -m data.inspect '
                        'shows examples.')
-    if self.bad > most * max(self.read, FEW):
+    if self.bad > most * max(self.total, FEW):
       raise ValueError(f'config.data.max_bad is {most:g}, but {self.line()}. '
                        'python -m data.inspect shows examples.')
 

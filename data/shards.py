@@ -24,7 +24,7 @@ PLAN, NOTES = 'plan.json', 'notes'
 ENCODINGS = {'jpeg': 'JPEG', 'png': 'PNG', 'ppm': 'PPM'}
 
 
-def plan(c, out: str, *, size: int, encoding: str, quality: int, shards: int) -> dict:
+def plan(c, out: str, *, size, encoding: str, quality: int, shards: int) -> dict:
   """What is to be done: {'settings': ..., 'jobs': [...]}, all of it JSON.
 
   A tar or Parquet file is a job where there are many; else a range of records is, of
@@ -32,18 +32,20 @@ def plan(c, out: str, *, size: int, encoding: str, quality: int, shards: int) ->
 
   Args:
     c: a config's `data`.
-    size: pixels of the shorter side, at most.
+    size: pixels of the shorter side, at most; or a height and width to cover.
     quality: of JPEG, 1 to 100.
 
   Raises:
     ValueError: the source is not as it should be, or a mixture.
   """
-  if c.mix:
-    raise ValueError('config.data.mix is for training; prepare each source by itself '
-                     'and mix what comes of it.')
-  sources.check(c)
+  if c.mixture:
+    raise ValueError('config.data.mixture is for training; prepare each source by '
+                     'itself and mix what comes of it.')
+  sources.check_choices(c)
+  height, width = images.height_width(size)
   settings = {'source': c.source, 'image': c.image, 'caption': c.caption,
-              'size': size, 'encoding': encoding,
+              'size': height if height == width else [height, width],
+              'encoding': encoding,
               'quality': quality if encoding == 'jpeg' else None,
               'max_pixels': c.max_pixels, 'min_side': c.min_side,
               'max_caption': c.max_caption}
@@ -73,7 +75,7 @@ def manifest(out: str, plan: dict) -> dict | None:
   Raises ValueError where another plan was done there.
   """
   fs, root = paths.system(out)
-  found = read(fs, f'{root}/{array_record.MANIFEST}')
+  found = read_json(fs, f'{root}/{array_record.MANIFEST}')
   if found and found['settings'] != json.loads(json.dumps(plan['settings'])):
     raise ValueError(f'--out={out} holds what was prepared with other settings; give a '
                      'new folder.')
@@ -87,23 +89,23 @@ def begin(plan: dict, out: str) -> list[dict]:
     ValueError: `out` holds something else, or the same with other settings.
   """
   fs, root = paths.system(out)
-  known = read(fs, f'{root}/{PLAN}')
+  known = read_json(fs, f'{root}/{PLAN}')
   if known is None:
     if fs.exists(root) and fs.ls(root):
       raise ValueError(f'--out={out} is not empty and holds no {PLAN}; give a new '
                        'folder.')
     fs.makedirs(f'{root}/{NOTES}', exist_ok=True)
-    write(fs, f'{root}/{PLAN}', plan['settings'])
+    write_json(fs, f'{root}/{PLAN}', plan['settings'])
   elif known != json.loads(json.dumps(plan['settings'])):
     other = sorted(k for k in known | plan['settings']
                    if known.get(k) != plan['settings'].get(k))
     raise ValueError(f'--out={out} was begun with another {", ".join(other)}; go on as '
                      'it was, or give a new folder.')
-  done = set(notes(fs, root))
+  done = set(finished_shards(fs, root))
   return [job for job in plan['jobs'] if job['file'] not in done]
 
 
-def notes(fs, root: str) -> list[str]:
+def finished_shards(fs, root: str) -> list[str]:
   """Names of the shards that are whole."""
   if not fs.exists(f'{root}/{NOTES}'):
     return []
@@ -119,7 +121,7 @@ def write_shard(job: dict) -> dict:
   with tempfile.TemporaryDirectory() as folder:
     if job['stop'] is None:
       c.path, c.dir = job['path'], folder  # an index of this file alone
-      records = sources.SOURCES[c.source](c, whole=False)
+      records = sources.SOURCES[c.source](c, may_be_empty=True)
     else:
       records = sources.SOURCES[c.source](c)
     path = os.path.join(folder, job['file'])
@@ -128,46 +130,49 @@ def write_shard(job: dict) -> dict:
       try:
         record = records[i]
         texts = captions.usable(record['captions'], c.max_caption)
-        image = resized(record['image'], settings)
+        image, original = resized(record['image'], settings)
       except Bad as e:
         counts[e.reason] = counts.get(e.reason, 0) + 1
         continue
       writer.write(msgpack.packb(
-          {'image': image, 'captions': texts, 'from': records.where(i)}))
+          {'image': image, 'captions': texts, 'from': records.where(i),
+           'original': record.get('original', original)}))
       written += 1
     writer.close()
     for reason, n in records.problems.items() if job['stop'] is None else ():
       counts[reason] = counts.get(reason, 0) + n
     note = {'file': job['file'], 'records': written, 'bytes': os.path.getsize(path),
             'crc32': crc(path), 'problems': counts}
-    put(fs, path, f'{root}/{job["file"]}')
-  write(fs, f'{root}/{NOTES}/{job["file"]}.json', note)
+    put_file(fs, path, f'{root}/{job["file"]}')
+  write_json(fs, f'{root}/{NOTES}/{job["file"]}.json', note)
   return note
 
 
-def resized(data: bytes, settings: dict) -> bytes:
-  """A picture's bytes, its shorter side brought down to `size`.
+def resized(data: bytes, settings: dict):
+  """(a picture's bytes, brought down until it just covers `size`; height and width
+  before that).
 
   What is small enough, in the format asked for and RGB as it is stays as it is.
   """
   kind = ENCODINGS[settings['encoding']]
-  picture, plain = images.shrunk(data, settings['size'], most=settings['max_pixels'],
-                                 least=settings['min_side'])
-  if plain == kind:
-    return data
+  picture, stored_kind, original = images.shrunk(
+      data, images.height_width(settings['size']), most=settings['max_pixels'],
+      least=settings['min_side'])
+  if stored_kind == kind:
+    return data, original
   out = io.BytesIO()
   if kind == 'JPEG':  # at high quality, colours in full resolution too
     quality = settings['quality']
     picture.save(out, kind, quality=quality, subsampling=0 if quality > 90 else 2)
   else:
     picture.save(out, kind, **({'compress_level': 1} if kind == 'PNG' else {}))
-  return out.getvalue()
+  return out.getvalue(), original
 
 
 def finish(plan: dict, out: str) -> dict:
   """Writes the manifest of a folder whose jobs are all done, and tidies up."""
   fs, root = paths.system(out)
-  each = [read(fs, f'{root}/{NOTES}/{job["file"]}.json') for job in plan['jobs']]
+  each = [read_json(fs, f'{root}/{NOTES}/{job["file"]}.json') for job in plan['jobs']]
   problems = {}
   for note in each:
     for reason, n in note.pop('problems').items():
@@ -176,7 +181,7 @@ def finish(plan: dict, out: str) -> dict:
       'records': sum(note['records'] for note in each), 'problems': problems,
       'sum': hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16],
       'settings': plan['settings'], 'shards': each}
-  write(fs, f'{root}/{array_record.MANIFEST}', manifest)
+  write_json(fs, f'{root}/{array_record.MANIFEST}', manifest)
   fs.rm(f'{root}/{NOTES}', recursive=True)
   return manifest
 
@@ -189,7 +194,7 @@ def crc(path: str) -> int:
   return total
 
 
-def put(fs, local: str, path: str):
+def put_file(fs, local: str, path: str):
   """Copies a file to where it belongs, whole or not at all."""
   new = f'{path}.{uuid.uuid4().hex[:8]}.new'
   try:
@@ -200,12 +205,12 @@ def put(fs, local: str, path: str):
       fs.rm_file(new)
 
 
-def write(fs, path: str, value):
+def write_json(fs, path: str, value):
   with tempfile.NamedTemporaryFile('w', suffix='.json', encoding='utf-8') as f:
     json.dump(value, f, indent=1)
     f.flush()
-    put(fs, f.name, path)
+    put_file(fs, f.name, path)
 
 
-def read(fs, path: str):
+def read_json(fs, path: str):
   return json.loads(fs.cat_file(path)) if fs.exists(path) else None

@@ -60,29 +60,31 @@ def contact(pictures, found: list[dict], title: str) -> np.ndarray:
   """Lays records out in rows.
 
   Args:
-    found: of each record its number 'record', its 'size' and its 'texts'.
+    found: of each record its number 'record', its 'size' (width, height) and its
+      'texts'.
 
   Returns:
     uint8 [h w 3].
   """
-  size = pictures.c.size
+  side = max(pictures.size)
   # By whole factors, so that the pixels that are learned can be seen.
-  cell = size * max(1, round(CELL / size)) if size < 1.5 * CELL else CELL
+  zoom = max(1, round(CELL / side)) if side < 1.5 * CELL else CELL / side
+  cell_h, cell_w = (round(n * zoom) for n in pictures.size)
   rows, head = math.ceil(len(found) / COLUMNS), 3 * GAP
-  high = cell + LINE * (LINES + 1) + GAP
-  page = Image.new('RGB', (GAP + COLUMNS * (cell + GAP), head + rows * high), 'white')
+  high = cell_h + LINE * (LINES + 1) + GAP
+  page = Image.new('RGB', (GAP + COLUMNS * (cell_w + GAP), head + rows * high), 'white')
   pen, faces = ImageDraw.Draw(page), fonts(TEXT)
   large = fonts(TEXT + 3)[0]
   pen.text((GAP, GAP), wrapped(title, large, page.width - 2 * GAP, 1)[0], '#111', large)
   for k, about in enumerate(found):
-    x, y = GAP + k % COLUMNS * (cell + GAP), head + k // COLUMNS * high
-    square = Image.fromarray(pictures[about['record']]['image'])
-    page.paste(square.resize((cell, cell), Image.Resampling.NEAREST if cell >= size
-                             else Image.Resampling.LANCZOS), (x, y))
-    y += cell + 5
+    x, y = GAP + k % COLUMNS * (cell_w + GAP), head + k // COLUMNS * high
+    crop = Image.fromarray(pictures[about['record']]['image'])
+    page.paste(crop.resize((cell_w, cell_h), Image.Resampling.NEAREST if zoom >= 1
+                           else Image.Resampling.LANCZOS), (x, y))
+    y += cell_h + 5
     texts = about['texts']
     face = fitting(faces, texts[0])
-    for line in wrapped(texts[0], face, cell, LINES):
+    for line in wrapped(texts[0], face, cell_w, LINES):
       pen.text((x, y), line, '#222', face)
       y += LINE
     note = '{} × {}'.format(*about['size'])

@@ -51,7 +51,7 @@ class Public:
   """
 
   def __init__(self, parts):
-    self.parts = [(plain(tokenizer), length) for tokenizer, length in parts]
+    self.parts = [(without_padding(tokenizer), length) for tokenizer, length in parts]
 
   def ids(self, caption: str) -> tuple[np.ndarray, int]:
     """(int32[all lengths], how many tokens no part has room for)."""
@@ -107,7 +107,7 @@ def clip(vocab: str, merges: str) -> Tokenizer:
   return tokenizer
 
 
-def plain(tokenizer: Tokenizer) -> Tokenizer:
+def without_padding(tokenizer: Tokenizer) -> Tokenizer:
   """A tokenizer that fills and cuts nothing, and takes '<pad>' in a caption as text."""
   tokenizer.no_padding()
   tokenizer.no_truncation()
@@ -124,7 +124,7 @@ def load(path: str) -> Tokenizer | Public:
     if isinstance(found, list):
       return Public([(Tokenizer.from_str(json.dumps(part)), length)
                      for part, length in found])
-    return plain(Tokenizer.from_str(text))
+    return without_padding(Tokenizer.from_str(text))
   except Exception as e:
     raise ValueError(f'{path} is not a tokenizer: {e}') from e
 

@@ -4,11 +4,11 @@ import math
 import jax
 import jax.numpy as jnp
 
-from diffusion import process
+from diffusion import posterior
 
 
 def slope_and_trace(denoise, schedule, x, t, probe):
-  """dx/dt of the ODE and Hutchinson's estimate of its divergence.
+  """dx/dt of the ODE, and Hutchinson's estimate of its divergence.
 
   Args:
     denoise: (x [b h w c], t f32[]) -> x0.
@@ -17,10 +17,8 @@ def slope_and_trace(denoise, schedule, x, t, probe):
   Returns:
     ([b h w c], f32[b]).
   """
-  (alpha, sigma), (d_alpha, d_sigma) = jax.jvp(schedule, (t,), (jnp.ones_like(t),))
   def slope(x):
-    x0 = denoise(x, t)
-    return d_alpha * x0 + d_sigma * process.to_eps(x0, x, alpha, sigma)
+    return posterior.velocity(schedule, x, denoise(x, t), t)
   value, along = jax.jvp(slope, (x,), (probe,))
   return value, (along * probe).sum(tuple(range(1, x.ndim)))
 

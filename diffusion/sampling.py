@@ -2,22 +2,23 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion import process, solvers
+from diffusion.process import Process, split_variance, to_x0
+from diffusion.solvers import Solver
 
 
-def denoiser(predict, schedule, row, variance: bool = False):
+def denoiser(predict, process: Process, variance: bool = False):
   """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
 
   Args:
-    predict: (x [b h w c], t f32[b], *context) -> the target of `row`, and what there
-      may be beyond it.
+    predict: (x [b h w c], t f32[b], *context) -> the target of the process, and what
+      there may be beyond it; as `process.precondition` returns it.
     variance: return [b h w 2c] with the learned one beyond x0, as ddpm takes it; what
       the network says of it from -1 to 1 is from 0 to 1 here.
   """
   def denoise(x, t, *context):
     pred = predict(x, jnp.full(x.shape[:1], t), *context).astype(jnp.float32)
-    pred, beyond = process.parts(pred, x)
-    x0 = process.to_x0(row, pred, x, *schedule(t))
+    pred, beyond = split_variance(pred, x)
+    x0 = to_x0(process.target, pred, x, *process.schedule(t))
     return jnp.concatenate([x0, (beyond + 1) / 2], -1) if variance else x0
   return denoise
 
@@ -37,30 +38,60 @@ def prior(schedule, t, eps):
   return jnp.hypot(*schedule(t)) * eps
 
 
-def sample(denoise, solver: solvers.Solver, x_T, times, keys, film: bool = False,
-           memory=None):
-  """Integrates x_T [b h w c] along decreasing times f32[n + 1].
+def advance(guided, solver: Solver, carry, t, s, keys):
+  """One step of the loop, from time t to s.
+
+  The first evaluation moves the state of guidance on; further ones see the state from
+  before it.
 
   Args:
+    guided: guidance.Guided.
+    carry: (x [b h w c], state of the solver, state of guidance).
+    keys: [b], of this step.
+
+  Returns:
+    The new carry.
+  """
+  def evaluate(x, state, guidance_state):
+    at = t
+    if solver.perturb:
+      x, at = solver.perturb(x, t, keys)
+    x0, moved = guided.denoise(x, at, guidance_state)
+    def denoise(x, t):
+      return guided.denoise(x, t, guidance_state)[0]
+    return *solver.step(denoise, x, x0, state, at, s, keys), moved
+  if solver.upward is None:
+    return evaluate(*carry)
+  def upward(x, *states):
+    return solver.upward(x, t, s, keys), *states
+  return jax.lax.cond(s > t, upward, evaluate, *carry)
+
+
+def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
+  """Integrates x_T [b h w c] along times f32[n + 1], decreasing but in editing.
+
+  Args:
+    guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser.
     keys: one key a picture, [b].
     film: also return every x on the way.
-    memory: where guidance remembers (diffusion.guidance.Guided), its first memory;
-      `denoise` then takes and returns it. The first evaluation of a step moves it on.
 
   Returns:
     x at the last time, [b h w c]; with `film`, (x, all [n b h w c]).
+
+  Raises:
+    ValueError: film, or guidance with a state, of a solver that chooses its own times.
   """
+  if solver.solve:
+    if film or not guided.stateless:
+      raise ValueError('the steps of a solver that chooses its own times differ from '
+                       'picture to picture: no film and no rule that remembers.')
+    return solver.solve(lambda x, t: guided.denoise(x, t, ())[0], x_T, times)
   def body(carry, item):
-    (x, state, memory), (i, t, s) = carry, item
-    memories = []
-    def remembering(x, t):
-      x0, new = denoise(x, t, memory)
-      memories.append(new)
-      return x0
+    i, t, s = item
     fresh = jax.vmap(lambda key: jax.random.fold_in(key, i))(keys)
-    x, state = solver.step(denoise if memory is None else remembering, x, state, t, s,
-                           fresh)
-    return (x, state, memories[0] if memories else memory), (x if film else None)
+    carry = advance(guided, solver, carry, t, s, fresh)
+    return carry, (carry[0] if film else None)
   steps = jnp.arange(1, len(times)), times[:-1], times[1:]
-  (x, _, _), way = jax.lax.scan(body, (x_T, solver.init(x_T), memory), steps)
+  start = x_T, solver.init(x_T), guided.init(x_T)
+  (x, _, _), way = jax.lax.scan(body, start, steps)
   return (x, way) if film else x

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from evaluation.scores import shown
+
 COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', 'black',
            '#999933', '#882255', '#777777', '#44aa99', '#aa4499')
 LINES = (('-', 'o'), ('--', 's'), (':', '^'), ('-.', 'D'))  # dashes, mark
@@ -58,27 +60,18 @@ def compare(curves: dict) -> list[Row]:
   return rows
 
 
-def shown(value: float | None, metric: str, sign: str = '') -> str:
-  """A value in a table; accuracies in percent."""
-  if value is None:
-    return ''
-  return (f'{100 * value:{sign}.1f}' if metric.startswith('accuracy/')
-          else f'{value:{sign}.4g}')
-
-
-def markdown(rows: list[Row], metric: str) -> str:
-  """The table for people."""
-  unit = ' (%)' if metric.startswith('accuracy/') else ''
-  lines = [f'| | {metric}{unit} | standard deviation | seeds | difference to the first,'
+def markdown(rows: list[Row], metric: str, unit: str) -> str:
+  """The table for people. unit: '%' for shares."""
+  lines = [f'| | {metric} | standard deviation | seeds | difference to the first,'
            ' 95% interval |', '|-|-|-|-|-|']
   for r in rows:
-    apart = shown(r.difference, metric, '+')
+    apart = shown(r.difference, unit, '+')
     if r.half is not None:
       low, high = r.difference - r.half, r.difference + r.half
-      apart += f' ({shown(low, metric, "+")} to {shown(high, metric, "+")})'
+      apart += f' ({shown(low, unit, "+")} to {shown(high, unit, "+")})'
     elif r.pairs == 1:
       apart += ' (one seed)'
-    lines.append(f'| {r.name} | {shown(r.mean, metric)} | {shown(r.deviation, metric)} '
+    lines.append(f'| {r.name} | {shown(r.mean, unit)} | {shown(r.deviation, unit)} '
                  f'| {r.seeds} | {apart} |')
   return '\n'.join(lines) + '\n'
 
@@ -106,14 +99,14 @@ def looks(groups: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
           for a, b in groups]
 
 
-def plot(figure, curves: dict, groups: list, metric: str, title: str):
+def plot(figure, curves: dict, groups: list, metric: str, unit: str, title: str):
   """Metric against step, mean and range over seeds; beside it the ends, seed by seed.
 
   Args:
     figure: an empty one of matplotlib.
     groups: see `looks`.
   """
-  factor = 100 if metric.startswith('accuracy/') else 1
+  factor = 100 if unit == '%' else 1
   figure.set_size_inches(10, max(3.6, 1.2 + 0.3 * len(curves)))
   left, right = figure.subplots(1, 2, width_ratios=(3, 2))
   for i, (by_seed, look) in enumerate(zip(curves.values(), looks(groups))):

@@ -43,7 +43,7 @@ def load(path, shapes):
   places = places_of(wanted)
   table = {foreign: place for foreign, place in table.items()
            if place in places or not re.fullmatch(SPARE.get(family, ''), foreign)}
-  check(path, places, table, {
+  check_fits(path, places, table, {
       name: tuple(files[name].get_slice(name).get_shape()) for name in table})
   found = {name: np.empty(shape, np.float32) for name, shape in wanted.items()}
   for foreign, (name, block) in table.items():
@@ -87,7 +87,7 @@ def places_of(wanted):
   return places
 
 
-def check(path, places, table, shapes):
+def check_fits(path, places, table, shapes):
   """Raises ValueError where a file does not have exactly the parameters wanted.
 
   places: {our place: shape}. table: {foreign name: our place}. shapes: {foreign name:

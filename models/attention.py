@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from models import splash
 
-ROWS = 256  # queries that a CPU works on at once: their logits stay in its cache
+QUERIES = 256  # queries that a CPU works on at once: their logits stay in its cache
 
 
 def attend(q, k, v, mask=None, causal=False):
@@ -26,32 +26,33 @@ def attend(q, k, v, mask=None, causal=False):
     [b n heads d].
   """
   if causal:
-    return plain(q, k, v, mask, causal)
+    return in_one(q, k, v, mask, causal)
   platform = jax.default_backend()
-  if platform == 'gpu' and flash_works(q.shape, k.shape, q.dtype, mask is not None):
-    return flash(q, k, v, mask)
-  if platform == 'tpu' and (split := splash.spread(q)):
+  if platform == 'gpu' and cudnn_takes(q.shape, k.shape, q.dtype, mask is not None):
+    return cudnn(q, k, v, mask)
+  if platform == 'tpu' and (split := splash.over_devices(q)):
     return split(q, k, v, mask)
-  if platform == 'cpu' and q.shape[1] > ROWS and q.shape[1] % ROWS == 0:
+  if platform == 'cpu' and q.shape[1] > QUERIES and not q.shape[1] % QUERIES:
     return in_blocks(q, k, v, mask)
-  return plain(q, k, v, mask)
+  return in_one(q, k, v, mask)
 
 
-def plain(q, k, v, mask=None, causal=False):
+def in_one(q, k, v, mask=None, causal=False):
+  """All queries at once, as XLA compiles it."""
   if mask is not None:
     mask = mask[:, None, None, :]
   return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
 
 
 def in_blocks(q, k, v, mask=None):
-  """The same, ROWS queries after ROWS queries."""
+  """The same, QUERIES queries after QUERIES queries."""
   b, n, heads, d = q.shape
-  rows = q.reshape(b, n // ROWS, ROWS, heads, d).swapaxes(0, 1)
-  out = jax.lax.map(lambda part: plain(part, k, v, mask), rows)  # [n/ROWS b ROWS ...]
+  parts = q.reshape(b, -1, QUERIES, heads, d).swapaxes(0, 1)
+  out = jax.lax.map(lambda part: in_one(part, k, v, mask), parts)
   return out.swapaxes(0, 1).reshape(b, n, heads, d)
 
 
-def flash(q, k, v, mask=None):
+def cudnn(q, k, v, mask=None):
   """cuDNN's, which never holds the logits; it takes lengths in place of a mask."""
   lengths = {}
   if mask is not None:
@@ -61,7 +62,7 @@ def flash(q, k, v, mask=None):
 
 
 @functools.cache
-def flash_works(q_shape, k_shape, dtype, masked: bool) -> bool:
+def cudnn_takes(q_shape, k_shape, dtype, masked: bool) -> bool:
   """Whether cuDNN takes these shapes, forwards and backwards: it is asked once each."""
   if dtype not in (jnp.bfloat16, jnp.float16):
     return False
@@ -69,7 +70,7 @@ def flash_works(q_shape, k_shape, dtype, masked: bool) -> bool:
   q, k = (shape((1, *s[1:]), dtype) for s in (q_shape, k_shape))
   mask = shape((1, k_shape[1]), bool) if masked else None
   def total(q, k, v, mask):
-    return flash(q, k, v, mask).astype(jnp.float32).sum()
+    return cudnn(q, k, v, mask).astype(jnp.float32).sum()
   try:
     jax.jit(jax.grad(total, (0, 1, 2))).lower(q, k, k, mask).compile()
     return True
@@ -121,12 +122,12 @@ class Attention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x, context=None, mask=None, turn=lambda y: y):
+  def __call__(self, x, context=None, mask=None, rotate=lambda y: y):
     """x: [b n d]. context: [b m e], None for x. mask: bool[b m]. Returns [b n d].
 
-    turn: of queries and of keys by their places, as layers.rotary gives it.
+    rotate: of queries and of keys by their places, as layers.rotary gives it.
     """
     q, k, v = project(x, x if context is None else context, self.heads,
                       qk_norm=self.qk_norm, bias=self.bias, dtype=self.dtype)
-    y = attend(turn(q), turn(k), v, mask, self.causal)
+    y = attend(rotate(q), rotate(k), v, mask, self.causal)
     return merge(y, zero=self.zero, dtype=self.dtype, name='out')

@@ -20,11 +20,12 @@ ACTIVATIONS = {
     'geglu': lambda x: (lambda a, b: a * nn.gelu(b, approximate=False))(
         *jnp.split(x, 2, -1)),                # arXiv:2002.05202
 }
-REMAT = {  # name -> what a block keeps for its gradient; the rest is computed again
-    'all': jax.checkpoint_policies.everything_saveable,
+REMAT = {  # what of a block is recomputed for its gradient ('dots': all but products)
+    'none': jax.checkpoint_policies.everything_saveable,
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    'none': jax.checkpoint_policies.nothing_saveable,
+    'full': jax.checkpoint_policies.nothing_saveable,
 }
+SCALAR_CHANNELS = 256  # sinusoids of each scalar beyond t
 
 
 def sinusoids(value, width: int):
@@ -52,23 +53,6 @@ def fourier(value, width: int):
 
 
 FEATURES = {'sinusoids': sinusoids, 'ddpm': sinusoids_ddpm, 'fourier': fourier}
-
-
-class Uncertainty(nn.Module):
-  """The log variance u of a loss, a function of log-SNR: arXiv:2312.02696 section C.2.
-
-  One linear layer on fixed random waves of EDM's c_noise, ln(sigma / alpha) / 4; zero
-  at first.
-  """
-  width: int = 128
-
-  @nn.compact
-  def __call__(self, log_snr):
-    """log_snr: f32[b]. Returns f32[b]."""
-    rates, turns = jax.random.normal(jax.random.key(0), (2, self.width))
-    waves = jnp.cos(2 * jnp.pi * (-log_snr[:, None] / 8 * rates + turns))
-    return nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros,
-                    name='out')(waves)[:, 0]
 
 
 class Norm(nn.Module):
@@ -132,40 +116,90 @@ class MLP(nn.Module):
                     name='down')(h)
 
 
-def remat(block, keep: str, *args):
-  """block(*args), keeping for its gradient what the policy `keep` of REMAT says."""
-  if keep == 'all':
+def embed_scalars(scalars, told, unit: str, features, embed, dtype):
+  """What a network is told of its scalars, for every backbone.
+
+  The layers are made in the module that calls this: for each name in `told` an MLP of
+  that name on sinusoids of 1000 times the scalar, zero at first, so that a network of
+  one time starts as one of more.
+
+  Args:
+    scalars: context.Scalars. told: names of those beyond t.
+    unit: of TIMES, in which t is told.
+    features: of the time in that unit, f32[b] -> [b f]. embed: [b f] -> [b d].
+
+  Returns [b d].
+  """
+  c = embed(features(TIMES[unit](scalars.t)))
+  width = c.shape[-1]
+  for name in told:
+    waves = sinusoids(1000 * getattr(scalars, name), SCALAR_CHANNELS)
+    c = c + MLP(width, width, 'silu', zero=True, dtype=dtype, name=name)(waves)
+  return c
+
+
+def remat(block, policy: str, *args):
+  """block(*args), of which REMAT[policy] is saved for the gradient."""
+  if policy == 'none':
     return block(*args)
-  call = nn.remat(lambda block, *args: block(*args), policy=REMAT[keep],
+  call = nn.remat(lambda block, *args: block(*args), policy=REMAT[policy],
                   prevent_cse=False)
   return call(block, *args)
 
 
-def repeat(block, depth: int, keep: str, x, *args):
-  """x after `depth` blocks of one shape, one after another: see `repeat_with_skips`."""
-  return repeat_with_skips(block, depth, keep, x, *args, collect=False)[0]
+def repeat(spans, policy: str, x, *args, taps=()):
+  """Runs spans of blocks one after another, each as a scan: compiled once.
+
+  Args:
+    spans: (block, depth) each: `depth` blocks of one shape, as in `scan_blocks`.
+    policy: of REMAT.
+    x: what the first block takes, any tree of arrays; args: what all of them take.
+    taps: indices of blocks, counted through all spans.
+
+  Returns:
+    (x after the last block, {index: x after that block} of the taps).
+  """
+  first, tapped = 0, {}
+  for block, depth in spans:
+    if depth:
+      inside = [i - first for i in taps if first <= i < first + depth]
+      x, found, _ = scan_blocks(block, depth, policy, x, *args, taps=inside)
+      tapped |= {first + i: y for i, y in found.items()}
+    first += depth
+  return x, tapped
 
 
-def repeat_with_skips(block, depth: int, keep: str, x, *args, skips=None, collect=True):
+def scan_blocks(block, depth: int, policy: str, x, *args, taps=(), skips=None,
+                collect=False):
   """Runs `depth` blocks of one shape one after another, as a scan: compiled once.
 
   Args:
     block: a module, called as block(x, *args) -> x. Each turn has parameters of its
       own: they are stacked, and the first axis of each is the block.
-    keep: of REMAT.
+    taps: indices of blocks whose outputs are wanted, from 0 to depth - 1.
     skips: [depth ...], of which block i takes the i-th as its last argument.
+    collect: return the outputs of all blocks.
 
   Returns:
-    (x after the last block, x after each block [depth ...] if `collect`).
+    (x after the last block, {index: x after that block} of the taps, x after each block
+    [depth ...] if `collect`).
   """
-  def turn(block, x, skip):
-    x = block(x, *args) if skip is None else block(x, *args, skip)
-    return x, x if collect else None
-  if keep != 'all':
-    turn = nn.remat(turn, policy=REMAT[keep], prevent_cse=False)
+  def run(block, x, skip):
+    return block(x, *args) if skip is None else block(x, *args, skip)
+  if policy != 'none':
+    run = nn.remat(run, policy=REMAT[policy], prevent_cse=False)
+  def turn(block, carry, each):
+    (x, tapped), (skip, i) = carry, each
+    x = run(block, x, skip)
+    tapped = {at: jax.tree.map(lambda new, old: jnp.where(i == at, new, old), x, y)
+              for at, y in tapped.items()}
+    return (x, tapped), x if collect else None
   scan = nn.scan(turn, variable_axes={'params': 0}, length=depth,
                  split_rngs={'params': True, 'dropout': True})
-  return scan(block, x, skips)
+  tapped = {i: jax.tree.map(jnp.zeros_like, x) for i in taps}
+  (x, tapped), collected = scan(
+      block, (x, tapped), (skips, np.arange(depth) if tapped else None))
+  return x, tapped, collected
 
 
 def positions(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):
@@ -184,20 +218,20 @@ def positions(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):
 
 
 def rotary(h: int, w: int, width: int):
-  """Rotary positions on a grid (arXiv:2104.09864): half of a head turns with the row,
-  half with the column.
+  """Rotary positions on a grid (arXiv:2104.09864): half of a head is rotated by the
+  row, half by the column.
 
-  Returns [b h*w heads width] -> the same, turned.
+  Returns [b h*w heads width] -> the same, rotated.
   """
   rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
   rows, columns = np.meshgrid(np.arange(h), np.arange(w), indexing='ij')
   angles = [place.reshape(-1, 1) * rates for place in (rows, columns)]
   angles = np.concatenate(angles, -1)[:, None]  # [n 1 width/2]
   cos, sin = np.float32(np.cos(angles)), np.float32(np.sin(angles))
-  def turn(y):
+  def rotate(y):
     a, b = jnp.split(y.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1).astype(y.dtype)
-  return turn
+  return rotate
 
 
 def space_to_depth(x, n: int):
@@ -231,27 +265,28 @@ def upsample(x):
   return x.reshape(b, 2 * h, 2 * w, c)
 
 
-def resampled(x, way: str, taps=(1, 1), pad: int | None = None):
-  """Half or twice the size, through a separable filter of an even number of taps.
+def resample(x, way: str, kernel=(1, 1), pad: int | None = None):
+  """Half or twice the size, through a separable filter.
 
   Args:
     x: [b h w c].
     way: 'down', 'up', or 'same', which returns x.
+    kernel: of the filter, an even number of weights.
     pad: zeros around x on the way down; None for as many as halve the size.
   """
   if way == 'same':
     return x
-  if way == 'up' and tuple(taps) == (1, 1):
+  if way == 'up' and tuple(kernel) == (1, 1):
     return upsample(x)
-  edge = (len(taps) - 1) // 2 if pad is None else pad
-  weights, stride = np.array(taps) / sum(taps), 2
+  edge = (len(kernel) - 1) // 2 if pad is None else pad
+  weights, stride = np.array(kernel) / sum(kernel), 2
   if way == 'up':
-    edge, weights, stride = len(taps) - 1 - edge, 2 * weights, 1
+    edge, weights, stride = len(kernel) - 1 - edge, 2 * weights, 1
   for axis in (1, 2):
     zeros = [(0, 0, 0)] * 4
     zeros[axis] = (edge, edge, int(way == 'up'))  # around and, on the way up, between
     x = jax.lax.pad(x, jnp.zeros((), x.dtype), zeros)
-    size = x.shape[axis] - len(taps) + 1
-    x = sum(float(tap) * jax.lax.slice_in_dim(x, i, i + size, stride, axis)
-            for i, tap in enumerate(weights))
+    size = x.shape[axis] - len(kernel) + 1
+    x = sum(float(w) * jax.lax.slice_in_dim(x, i, i + size, stride, axis)
+            for i, w in enumerate(weights))
   return x

@@ -37,7 +37,7 @@ def kernel(n: int, m: int, heads: int, interpret: bool):
       all_seen, head_shards=1, q_seq_shards=1, block_sizes=sizes, interpret=interpret)
 
 
-def spread(q, interpret: bool = False):
+def over_devices(q, interpret: bool = False):
   """`attend` for queries [b n heads d], over the devices; None where it cannot be.
 
   No compiler splits a kernel: over many devices each runs it on its share, for which
@@ -50,9 +50,9 @@ def spread(q, interpret: bool = False):
   if q.shape[0] % (mesh.shape['data'] * mesh.shape['fsdp']) or (
       q.shape[2] % mesh.shape['tensor']):
     return None
-  whole, rows = PartitionSpec(BATCH, None, HEADS), PartitionSpec(BATCH)
+  heads, rows = PartitionSpec(BATCH, None, HEADS), PartitionSpec(BATCH)
   def split(q, k, v, mask=None):
     mask = jnp.ones(k.shape[:2], bool) if mask is None else mask
-    return jax.shard_map(run, mesh=mesh, in_specs=(whole, whole, whole, rows),
-                         out_specs=whole, check_vma=False)(q, k, v, mask)
+    return jax.shard_map(run, mesh=mesh, in_specs=(heads, heads, heads, rows),
+                         out_specs=heads, check_vma=False)(q, k, v, mask)
   return split

@@ -1,64 +1,141 @@
 """Condition, picture model and autoencoder as one module, so that they train as one."""
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
+
+from models import checks, context
+
+
+class Uncertainty(nn.Module):
+  """The log variance u of a loss, a function of log-SNR: arXiv:2312.02696 section C.2.
+
+  One linear layer on fixed random waves of EDM's c_noise, ln(sigma / alpha) / 4; zero
+  at first.
+  """
+  width: int = 128
+
+  @nn.compact
+  def __call__(self, log_snr):
+    """log_snr: f32[b]. Returns f32[b]."""
+    rates, turns = jax.random.normal(jax.random.key(0), (2, self.width))
+    waves = jnp.cos(2 * jnp.pi * (-log_snr[:, None] / 8 * rates + turns))
+    return nn.Dense(1, use_bias=False, kernel_init=nn.initializers.zeros,
+                    name='out')(waves)[:, 0]
 
 
 class TextToImage(nn.Module):
   """The modules; `encode` runs once a prompt, `predict` every step of sampling.
 
+  Sizes are (height, width) in pixels.
+
   Attributes:
-    autoencoder: of models/autoencoder.py, between pictures and what is noised.
-    uncertainty: layers.Uncertainty, where it is learned beside; for training alone.
+    autoencoder: between pictures and what is noised.
+    uncertainty: where it is learned beside; for training alone.
   """
   text_encoder: nn.Module
   backbone: nn.Module
   autoencoder: nn.Module
   uncertainty: nn.Module | None = None
 
-  def latent_shape(self, size: int):
-    """What is noised and predicted of pictures of size x size: (h, w, c)."""
-    side = size // self.autoencoder.factor
-    return side, side, self.autoencoder.channels
+  def check(self, size):
+    """Raises ValueError where pictures of that size have no place in the modules."""
+    checks.multiple(size, self.autoencoder.factor, 'of what is one latent')
+    self.backbone.check(self.latent_shape(size)[:2])
+
+  def latent_shape(self, size):
+    """What is noised and predicted of pictures of that size: (h', w', c)."""
+    height, width = (side // self.autoencoder.factor for side in size)
+    return height, width, self.autoencoder.channels
+
+  def moments(self, x):
+    """What the autoencoder says of pictures f32[b h w 3] in [-1, 1], nothing drawn yet:
+    f32[b h' w' m], all that `draw_latents` needs of them."""
+    return self.autoencoder.moments(x)
+
+  def draw_latents(self, moments, eps=None):
+    """eps: f32[b *latent_shape] of a normal, for latents drawn at random; None for
+    their mean. Returns f32[b *latent_shape]."""
+    return self.autoencoder.draw(moments, eps)
 
   def to_latents(self, x, eps=None):
-    """x: f32[b h w 3] in [-1, 1]. eps: f32[b *latent_shape] of a normal, for a latent
-    by chance; None for its mean. Returns f32[b *latent_shape]."""
-    return self.autoencoder.encode(x, eps)
+    """f32[b h w 3] in [-1, 1] to f32[b *latent_shape]: both of the above."""
+    return self.draw_latents(self.moments(x), eps)
 
   def to_pixels(self, z):
     """The way back: z: f32[b *latent_shape]. Returns f32[b h w 3]."""
     return self.autoencoder.decode(z)
 
-  def encode(self, tokens):
-    """tokens: int32[b l]. Returns the context (text [b l d], mask, pooled [b d])."""
-    return self.text_encoder(tokens)
+  def encode(self, tokens, sizes=None) -> context.Context:
+    """tokens: int32[b l]. sizes: f32[b 6] as in Context, or None."""
+    return self.text_encoder(tokens).replace(sizes=sizes)
 
   @property
   def learns_variance(self) -> bool:
     """Whether `predict` returns one beyond the target, from -1 to 1."""
-    return getattr(self.backbone, 'out', 0) == 2 * self.autoencoder.channels
+    return self.backbone.out_channels == 2 * self.autoencoder.channels
 
-  def predict(self, x, t, context, labels=None):
-    """x: [b *latent_shape]. t: f32[b]. Returns the diffusion target, like x, and what
-    channels the backbone has beyond it.
+  @property
+  def any_size(self) -> bool:
+    """Whether pictures may have other sizes than those of training."""
+    return self.backbone.any_size
 
-    labels: f32[b labels], how the picture was changed, for a backbone that takes them;
-    None for not at all.
+  @property
+  def scalars(self) -> tuple[str, ...]:
+    """Names of the Scalars that the backbone is told beyond t."""
+    return self.backbone.scalars
+
+  @property
+  def num_taps(self) -> int:
+    """How many blocks' outputs `predict` can return."""
+    return self.backbone.num_taps
+
+  @property
+  def augment_labels(self) -> int:
+    """How many numbers tell the backbone how a picture was changed; 0 for none."""
+    return self.backbone.augment_labels
+
+  @property
+  def optional_params(self) -> str:
+    """A regex of parameters without which the module computes the same as at first:
+    those that embed Scalars beyond t."""
+    return f'(.*/)?({"|".join(self.scalars) or "-"})/(up|down)/(kernel|bias)'
+
+  def predict(self, x, scalars, context, taps=()):
+    """The diffusion target, and what channels the backbone has beyond it.
+
+    Args:
+      x: [b *latent_shape]. scalars: Scalars. context: Context.
+      taps: indices of blocks of the backbone.
+
+    Returns:
+      f32[b h' w' out], or where there are taps (that, {index: [b n d]}).
     """
-    text, mask, pooled = context
-    if n := getattr(self.backbone, 'labels', 0):
-      labels = jnp.zeros((len(x), n)) if labels is None else labels
-      pooled = jnp.concatenate([pooled, labels.astype(pooled.dtype)], -1)
-    return self.backbone(x, t, text, mask, pooled)
+    return self.backbone(x, scalars, context, taps)
 
-  def doubt(self, log_snr):
-    """log_snr: f32[b]. Returns how uncertain predictions are there, f32[b]."""
+  def log_variance(self, log_snr):
+    """log_snr: f32[b]. The learned log variance of the loss there, f32[b]."""
     return self.uncertainty(log_snr)
 
-  def __call__(self, x, t, tokens):
-    """Every part once: pictures f32[b h w 3], t f32[b], int32[b l]."""
+  def __call__(self, x, scalars, tokens, sizes=None):
+    """Every part once: pictures f32[b h w 3], Scalars, int32[b l], f32[b 6]."""
     x = self.to_latents(x)
     self.to_pixels(x)
     if self.uncertainty is not None:
-      self.doubt(t)
-    return self.predict(x, t, self.encode(tokens))
+      self.log_variance(scalars.t)
+    return self.predict(x, scalars, self.encode(tokens, sizes))
+
+
+def init_params(module, key, size, length: int):
+  """Fresh parameters of a TextToImage, f32. Slow unless it is compiled.
+
+  size: height and width of pictures in pixels. length: tokens of a caption.
+  """
+  scalars = context.Scalars(*[jnp.zeros(1)] * len(context.Scalars._fields))
+  return module.init(key, jnp.zeros((1, *size, 3)), scalars,
+                     jnp.ones((1, length), jnp.int32), jnp.ones((1, 6)))['params']
+
+
+def param_shapes(module, size, length: int):
+  """Shapes of the parameters, without making them."""
+  return jax.eval_shape(lambda key: init_params(module, key, size, length),
+                        jax.random.key(0))

@@ -5,12 +5,25 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
+BELOW = {'data', 'diffusion', 'models', 'training', 'configs'}
 ROOMS = {  # folder -> the other rooms that it may import
-    'configs': set(), 'data': set(), 'diffusion': set(), 'models': set(),
-    'training': {'diffusion', 'models'}, 'evaluation': {'models'},
-    'interop': {'models'},
+    'configs': set(), 'diffusion': set(), 'models': set(),
+    'console': {'configs'}, 'data': {'console'}, 'interop': {'models'},
+    'training': {'diffusion', 'models', 'console', 'configs'},
+    'inference': BELOW | {'interop', 'console'},
+    'evaluation': BELOW | {'inference'},
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob('*.py'))]
+COMMANDS = sorted(ROOT.glob('*.py'))
+OTHERS = sorted(p for folder in ('benchmarks', 'examples')
+                for p in (ROOT / folder).glob('*.py'))
+MAXIMUM = 300  # lines of a file
+# Files that may read a whole config, or the sections of other rooms.
+BUILDERS = {'diffusion/build.py', 'models/build.py', 'training/build.py'}
+
+
+def name_of(path) -> str:
+  return path.relative_to(ROOT).as_posix()
 
 
 def imported(path) -> set[str]:
@@ -25,20 +38,52 @@ def imported(path) -> set[str]:
   return found
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize('path', FILES, ids=name_of)
 def test_a_room_imports_only_what_it_may(path):
   room = path.relative_to(ROOT).parts[0]
-  ours = set(ROOMS) | {script.stem for script in ROOT.glob('*.py')}
+  ours = set(ROOMS) | {command.stem for command in COMMANDS}
   assert imported(path) & ours <= ROOMS[room] | {room}
 
 
-def test_data_and_configs_leave_the_devices_alone():
+@pytest.mark.parametrize('path', COMMANDS + OTHERS, ids=name_of)
+def test_commands_import_rooms_and_never_each_other(path):
+  assert not imported(path) & {command.stem for command in COMMANDS}
+
+
+def test_what_is_no_business_of_devices_leaves_them_alone():
   for path in FILES:
-    if path.relative_to(ROOT).parts[0] in ('data', 'configs'):
+    if path.relative_to(ROOT).parts[0] in ('data', 'configs', 'console'):
       assert not imported(path) & {'jax', 'flax', 'optax', 'orbax', 'tensorflow'}
+
+
+def test_rooms_print_nothing():
+  """The library raises, the console speaks; data's own two commands are commands."""
+  commands = {'data/inspect.py', 'data/prepare.py'}
+  for path in FILES:
+    if name_of(path).startswith('console/') or name_of(path) in commands:
+      continue
+    for node in ast.walk(ast.parse(path.read_text())):
+      called = isinstance(node, ast.Call) and getattr(node.func, 'id', None)
+      assert called != 'print', f'{name_of(path)}:{node.lineno} prints'
+
+
+def test_only_what_builds_a_room_has_heard_of_a_config():
+  for path in FILES:
+    if path.relative_to(ROOT).parts[0] in ('diffusion', 'models', 'interop'):
+      assert 'ml_collections' not in imported(path)
+      if name_of(path) not in BUILDERS:
+        arguments = [arg.arg for node in ast.walk(ast.parse(path.read_text()))
+                     if isinstance(node, ast.FunctionDef) for arg in node.args.args]
+        assert not {'config', 'cfg'} & set(arguments), name_of(path)
+
+
+def test_no_file_is_too_long_to_read():
+  long = {name_of(p): n for p in FILES + COMMANDS + OTHERS
+          if (n := p.read_text().count('\n')) > MAXIMUM}
+  assert not long
 
 
 def test_every_folder_of_code_is_a_room():
   tracked = {p.parent.relative_to(ROOT).parts[0] for p in ROOT.glob('*/*.py')
              if not p.parent.name.startswith('.')}
-  assert tracked <= set(ROOMS) | {'tests', 'benchmarks'}
+  assert tracked <= set(ROOMS) | {'tests', 'benchmarks', 'examples'}

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from configs import base
-import drawing
+import diffusion
+from diffusion import specs
+from helpers.papers import FOLDER, PAPERS, config, module
+from inference import sampler
+from inference.requests import Request
 import models
-from papers import FOLDER, PAPERS, config, module
-from training import ema, loss as losses, mesh as meshes, optim, specs
-from training import state as states, step as steps
+import training
+from training import ema, optim, sharding, train_state, train_step
+from training.build import build_objective
 
 # Run in every test run: a transformer of latents compiles fast. `make long` has others.
 ALWAYS = {('dit', 'xl')}
@@ -25,18 +29,17 @@ def test_a_paper_is_described_and_makes_sense(paper, name):
   assert re.search(r'arXiv:\d{4}\.\d{5}', told) and 'Not as published: ' in told
   assert f'--config=configs/papers/{paper}.py' in told and 'Published' in told
   base.check(c)
-  meshes.check_batch(meshes.make(**c.mesh), c.train.batch, c.train.accumulate)
-  _, rate = optim.make(c.optim, c.train.steps)
+  sharding.check_batch(sharding.make_mesh(**c.mesh), c.train.batch, c.train.accumulate)
+  _, rate = optim.build(c.optim, c.train.steps)
   assert float(rate(max(1, c.optim.warmup))) == pytest.approx(c.optim.lr)
   for spec in c.optim.ema:
-    specs.make(ema.PROFILES, spec, 'optim.ema')
-  model = models.build(  # made of modules: nothing is traced
-      c.model, c.condition, c.autoencoder, vocab=c.tokenizer.vocab, size=c.data.size,
-      length=c.tokenizer.length)
-  losses.make(model, c.diffusion, np.zeros(c.tokenizer.length, np.int32))
-  times = drawing.time_grid(c)
-  assert len(times) == c.sample.steps + 1 and times[0] > 0.98
-  drawing.solver_of(c, losses.process_of(c.diffusion)[0])
+    specs.build(ema.PROFILES, spec, 'optim.ema')
+  model = models.build(c)  # made of modules: nothing is traced
+  build_objective(c, model)
+  process = diffusion.build(c.diffusion)
+  how = sampler.build_plan(model, c, process)
+  sampler.check_sampler(model, c, how, base.height_width(c.data.size))
+  assert len(how.timesteps) == c.sample.steps + 1 and how.timesteps[0] > 0.98
 
 
 def test_every_paper_has_a_line_in_the_docs():
@@ -70,29 +73,31 @@ def marked():
 def test_a_reduced_paper_trains_a_step_and_draws(paper, name):
   c = config(paper, name, 'reduced')
   base.check(c)
-  model, rng = drawing.build_model(c, c.tokenizer.vocab), np.random.default_rng(0)
-  shapes = drawing.shapes_of(model, c)
-  optim.check(c.optim, shapes)
-  params = jax.tree.map(lambda p: np.float32(0.1 * rng.normal(size=p.shape)), shapes)
-  size, length = c.data.size, c.tokenizer.length
-  batch = {'image': rng.integers(0, 256, (4, size, size, 3), np.uint8),
-           'tokens': np.tile(np.arange(1, length + 1, dtype=np.int32), (4, 1))}
-  draw, loss = losses.make(model, c.diffusion, np.eye(1, length, dtype=np.int32)[0])
-  optimizer, rate = optim.make(c.optim, c.train.steps)
-  profiles = [specs.make(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
-  step = steps.make(draw, loss, optimizer, rate, profiles)
-  sampler = drawing.make_sampler(model, c)
+  size, length = base.height_width(c.data.size), c.tokenizer.length
+  null = np.eye(1, length, dtype=np.int32)[0]
+  made = training.build(c, sharding.make_mesh(1), null_tokens=null)
+  rng = np.random.default_rng(0)
+  params = jax.tree.map(
+      lambda p: np.float32(0.1 * rng.normal(size=p.shape)),
+      models.param_shapes(made.module, size, length))
+  batch = {'image': rng.integers(0, 256, (4, *size, 3), np.uint8),
+           'tokens': np.tile(np.arange(1, length + 1, dtype=np.int32), (4, 1)),
+           'sizes': np.tile(np.float32([*size, 0, 0, *size]), (4, 1))}
+  optimizer, rate = optim.build(c.optim, c.train.steps)
+  profiles = [specs.build(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
+  step = train_step.build_step(made.objective, optimizer, rate, profiles)
+  sample = sampler.build_sampler(made.module, c, size)
 
   @jax.jit
   def both(params, batch, key):
-    state, metrics = step(states.fresh(
+    state, metrics = step(train_state.init_state(
         lambda key: params, optimizer, key, len(profiles),
         lambda params: optim.frozen(c.optim, params)), batch, key)
-    new = states.whole(state.params, state.frozen)
-    request = {'tokens': jnp.stack([batch['tokens']] * 2, 1)[:2], 'keys': jax.random.
-               split(key, 2), 'weights': jnp.ones((2, 1)),
-               'scale': jnp.float32(c.sample.guidance)}
-    return new, metrics, sampler({'strong': new}, request)
+    new = train_state.combine(state.params, state.frozen)
+    request = Request(jnp.stack([batch['tokens']] * 2, 1)[:2], jnp.ones((2, 1)),
+                      batch['sizes'][:2])
+    return new, metrics, sample({'main': new}, request, jax.random.split(key, 2),
+                                jnp.float32(c.sample.guidance))
 
   new, metrics, pictures = both(params, batch, jax.random.key(0))
   assert np.isfinite(metrics['loss']) and not metrics['skipped'].any()
@@ -103,4 +108,4 @@ def test_a_reduced_paper_trains_a_step_and_draws(paper, name):
     for still, keep in zip(*map(jax.tree.leaves, (same, frozen[name]))):
       assert still or not keep  # what is frozen stays
     assert not all(jax.tree.leaves(same)) or all(jax.tree.leaves(frozen[name]))
-  assert pictures.shape == (2, size, size, 3) and pictures.dtype == jnp.uint8
+  assert pictures.shape == (2, *size, 3) and pictures.dtype == jnp.uint8

@@ -1,8 +1,9 @@
 """Checkpoints: asynchronous, by Orbax, with a checksum a leaf, read newest first.
 
-checkpoints/<step>/ holds `ema` (the averages, each with what is frozen: all that is
-drawn from), `state` (the rest of TrainState), `data` (the loader's position) and `sums`
-(a checksum a leaf); averages/<step>/, kept for averages made afterwards, `ema` alone.
+checkpoints/<step>/ holds `ema` (the averages), `frozen` (parameters that are not
+trained, where there are any), `state` (the rest of TrainState), `data` (the loader's
+position) and `sums` (a checksum a leaf); averages/<step>/, kept for averages made
+afterwards, `ema` and `frozen` alone.
 """
 import fcntl
 import json
@@ -13,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-from training import state as states
+from console.errors import tell
+from training import train_state
 
 UNSIGNED = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32}
 
@@ -60,10 +62,21 @@ def crc(place) -> int:
   return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
-def apart(state):
-  """(the rest of a TrainState, all parameters of each average)."""
-  return (state.replace(ema=None, frozen=None),
-          tuple(states.whole(average, state.frozen) for average in state.ema))
+def drawn_from(ema, frozen) -> dict:
+  """The items of a checkpoint that pictures are drawn from."""
+  return {'ema': ema} | ({} if frozen is None else {'frozen': frozen})
+
+
+def items_of(state) -> dict:
+  """A TrainState as the items of a checkpoint."""
+  rest = state.replace(ema=None, frozen=None)
+  return {'state': rest} | drawn_from(state.ema, state.frozen)
+
+
+def shapes_of(state):
+  """A TrainState's shapes, each with its sharding: where to restore it."""
+  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype,
+                                                     sharding=x.sharding), state)
 
 
 class Checkpoints:
@@ -73,8 +86,9 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: str, folder: str = 'checkpoints', *, read_only=False,
-               keep: int | None = None, say=print):
-    """folder: in the workdir. keep: the newest so many; None keeps all."""
+               keep: int | None = None, say=tell):
+    """folder: in the workdir. keep: the newest so many; None keeps all. say: is told of
+    each step that is passed over, in a line."""
     self.say = say
     options = ocp.CheckpointManagerOptions(
         max_to_keep=keep, create=not read_only, read_only=read_only)
@@ -87,12 +101,11 @@ class Checkpoints:
 
   def save(self, step: int, state, iterator):
     """Starts to write a TrainState and the place of an iterator (`get_state`)."""
-    rest, ema = apart(state)
-    self._write(step, {'state': rest, 'ema': ema}, iterator.get_state())
+    self._write(step, items_of(state), iterator.get_state())
 
   def save_ema(self, step: int, state):
     """Starts to write the averages of a TrainState alone."""
-    self._write(step, {'ema': apart(state)[1]})
+    self._write(step, drawn_from(state.ema, state.frozen))
 
   def restore(self, state, iterator):
     """The newest whole TrainState, with `iterator` set to its place; None if none is.
@@ -103,26 +116,23 @@ class Checkpoints:
     Raises:
       ValueError: `iterator` does not go on from that place (`set_state`).
     """
-    rest, ema = apart(state)
-    found = self._newest({'state': rest, 'ema': ema}, self.steps())
+    found = self._newest(items_of(state), self.steps())
     if found is None:
       return None
     iterator.set_state(found['data'])
-    frozen = jax.tree.map(lambda p: p is None, state.params,
-                          is_leaf=lambda p: p is None)
-    apiece = [states.split(average, frozen) for average in found['ema']]
-    return found['state'].replace(ema=tuple(ema for ema, _ in apiece),
-                                  frozen=apiece[0][1])
+    return found['state'].replace(ema=tuple(found['ema']), frozen=found.get('frozen'))
 
-  def restore_ema(self, ema, steps=None):
-    """(step, the newest whole averages) for shapes with shardings; None if none is.
+  def restore_ema(self, state, steps=None):
+    """(step, all parameters by each average) of the newest whole step; None if none is.
 
     Args:
-      ema: tuple of trees of ShapeDtypeStructs.
+      state: as in `restore`; its `ema` and `frozen` count.
       steps: to look at; None for all.
     """
-    found = self._newest({'ema': ema}, self.steps() if steps is None else steps)
-    return found and (found['step'], found['ema'])
+    found = self._newest(drawn_from(state.ema, state.frozen),
+                         self.steps() if steps is None else steps)
+    return found and (found['step'], tuple(
+        train_state.combine(average, found.get('frozen')) for average in found['ema']))
 
   def _write(self, step: int, trees: dict, place=None):
     """One of that step that is there already could not be read: it gives way."""

@@ -13,21 +13,21 @@ def power(std: float = 0.1):
 
   std: of the profile relative to the training time, in (0, 0.288); EDM2's sigma_rel.
   """
-  gamma = exponent(std)
+  gamma = std_to_gamma(std)
   return lambda step: (1 - 1 / (step + 1.0)) ** (gamma + 1)
 
 
 PROFILES = {'exponential': exponential, 'power': power}
 
 
-def exponent(std: float) -> float:
+def std_to_gamma(std: float) -> float:
   """The gamma whose profile has this relative width: arXiv:2312.02696 eq. 126."""
   if not 0 < std < 12 ** -0.5:
     raise ValueError(f'std is {std}; power takes more than 0 and less than 0.288.')
   return float(np.roots([1, 7, 16 - std**-2, 12 - std**-2]).real.max())
 
 
-def products(t_a, gamma_a, t_b, gamma_b):
+def inner_products(t_a, gamma_a, t_b, gamma_b):
   """Inner products of power-function profiles, broadcast: arXiv:2312.02696 alg. 3.
 
   A profile is (gamma + 1) t^gamma / t_a^(gamma + 1) for t up to t_a, the step at which
@@ -38,7 +38,7 @@ def products(t_a, gamma_a, t_b, gamma_b):
           * (shared / t_a) ** (gamma_a + 1) * (shared / t_b) ** (gamma_b + 1))
 
 
-def coefficients(stored, step: int, std: float) -> np.ndarray:
+def solve_posthoc(stored, step: int, std: float) -> np.ndarray:
   """How much of each stored average makes the one of another width.
 
   The least-squares fit of its profile by theirs: arXiv:2312.02696 section C.3.
@@ -51,7 +51,7 @@ def coefficients(stored, step: int, std: float) -> np.ndarray:
     float64[len(stored)], about 1 in sum.
   """
   t = np.array([at for at, _ in stored], float)
-  gamma = np.array([exponent(width) for _, width in stored])
-  gram = products(t[:, None], gamma[:, None], t, gamma)
-  wanted = products(t, gamma, float(step), exponent(std))
+  gamma = np.array([std_to_gamma(width) for _, width in stored])
+  gram = inner_products(t[:, None], gamma[:, None], t, gamma)
+  wanted = inner_products(t, gamma, float(step), std_to_gamma(std))
   return np.linalg.lstsq(gram, wanted, rcond=1e-12)[0]

@@ -81,12 +81,12 @@ def adafactor(b1: float, b2: float):
                      *momentum)
 
 
-DIRECTIONS = {'adafactor': adafactor, 'adamw': optax.scale_by_adam,
+OPTIMIZERS = {'adafactor': adafactor, 'adamw': optax.scale_by_adam,
               'lion': optax.scale_by_lion, 'muon': muon}
-TABLES = ('weight_decay', 'lr_scale', 'unit')  # keys whose value is (regex, value) rows
+TABLES = ('weight_decay', 'lr_scale', 'unit_rms')  # keys of (regex, value) rows
 
 
-def decayed(table):
+def add_decayed_weights(table):
   """Adds rate * parameter to each update, by a table of (regex, rate)."""
   def add(updates, params):
     rates = rules.match(table, params, 'config.optim.weight_decay')
@@ -94,7 +94,7 @@ def decayed(table):
   return optax.stateless(add)
 
 
-def scaled(table):
+def scale_by_rule(table):
   """Multiplies each update by the factor that a table of (regex, factor) gives."""
   def scale(updates, params):
     factors = rules.match(table, updates, 'config.optim.lr_scale')
@@ -102,11 +102,11 @@ def scaled(table):
   return optax.stateless(scale)
 
 
-def on_spheres(table):
+def project_to_unit_rms(table):
   """Keeps the kernels that a table of (regex, bool) names at a root mean square of 1
   over the inputs of each output, after every step (arXiv:2312.02696 eq. 66)."""
   def project(updates, params):
-    chosen = rules.match(table, params, 'config.optim.unit')
+    chosen = rules.match(table, params, 'config.optim.unit_rms')
     def one(name, u, p, unit):
       axes = axes_of(name, p)
       if not unit or axes is None:
@@ -138,17 +138,17 @@ def check(c, params):
                      'to train.')
 
 
-def make(c, steps: int):
+def build(c, steps: int):
   """(optimizer, step -> learning rate) of a config's `optim` over `steps` steps.
 
   Raises:
     ValueError: an unknown name.
   """
-  if c.name not in DIRECTIONS:
+  if c.name not in OPTIMIZERS:
     raise ValueError(
-        f'config.optim.name is {c.name!r}, not one of {sorted(DIRECTIONS)}.')
+        f'config.optim.name is {c.name!r}, not one of {sorted(OPTIMIZERS)}.')
   rate = learning_rate(c.lr, steps, c.warmup, c.decay, c.decay_from)
   return optax.chain(
-      optax.clip_by_global_norm(c.clip), DIRECTIONS[c.name](c.b1, c.b2),
-      decayed(c.weight_decay), scaled(c.lr_scale), optax.scale_by_learning_rate(rate),
-      on_spheres(c.unit)), rate
+      optax.clip_by_global_norm(c.clip), OPTIMIZERS[c.name](c.b1, c.b2),
+      add_decayed_weights(c.weight_decay), scale_by_rule(c.lr_scale),
+      optax.scale_by_learning_rate(rate), project_to_unit_rms(c.unit_rms)), rate

@@ -17,11 +17,11 @@ from ml_collections import ConfigDict
 from configs import paper
 
 SIZES = {
-    '64': dict(width=192, mults=(1, 2, 3, 4), blocks=3, attention=(0, 1, 1, 1),
-               dropout=0.1),
-    '128': dict(mults=(1, 1, 2, 3, 4), attention=(0, 0, 1, 1, 1), heads=4),
-    '256': dict(mults=(1, 1, 2, 2, 4, 4), attention=(0, 0, 0, 1, 1, 1)),
-    '512': dict(stem=128, mults=(0.5, 1, 1, 2, 2, 4, 4),
+    '64': dict(width=192, channel_mult=(1, 2, 3, 4), num_res_blocks=3,
+               attention=(0, 1, 1, 1), dropout=0.1),
+    '128': dict(channel_mult=(1, 1, 2, 3, 4), attention=(0, 0, 1, 1, 1), heads=4),
+    '256': dict(channel_mult=(1, 1, 2, 2, 4, 4), attention=(0, 0, 0, 1, 1, 1)),
+    '512': dict(stem_channels=128, channel_mult=(0.5, 1, 1, 2, 2, 4, 4),
                 attention=(0, 0, 0, 0, 1, 1, 1)),
 }
 STEPS = {'64': 540_000, '128': 4_360_000, '256': 1_980_000, '512': 1_940_000}
@@ -33,14 +33,15 @@ def get_config(size):
   c.data.update(dict(source='tfds', path='imagenet2012', caption='label',
                      size=int(size), flip=True))
   c.model = ConfigDict(dict(
-      name='unet', dtype='bfloat16', out=6, width=256, blocks=2, kind='self',
-      head_width=64, eps=1e-5, time='index', resample='block') | SIZES[size])
+      name='unet', dtype='bfloat16', out_channels=6, width=256, num_res_blocks=2,
+      attention_type='self', head_width=64, eps=1e-5, time_unit='index',
+      resblock_updown=True) | SIZES[size])
   c.condition = ConfigDict(dict(name='class', classes=1000, null=False))
   c.diffusion.update(dict(
       schedule='cosine(steps=1000)' if size == '64' else 'linear(steps=1000)',
-      target='eps', weight='eps', vlb=0.001))
+      target='eps', loss_weight='eps', vlb=0.001))
   c.optim.lr = 3e-4 if size == '64' else 1e-4
   c.train.update(dict(batch=2_048 if size == '64' else 256, steps=STEPS[size]))
-  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250, grid='linspace',
-                       clip='static', prompts=paper.IMAGENET))
+  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250,
+                       timesteps='linspace', clip='static', prompts=paper.IMAGENET))
   return c

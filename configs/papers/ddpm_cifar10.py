@@ -20,13 +20,16 @@ def get_config():
   c.data.update(dict(source='tfds', path='cifar10', caption='label', size=32,
                      flip=True))
   c.model = ConfigDict(dict(
-      name='unet', dtype='float32', width=128, mults=(1, 2, 2, 2), blocks=2,
-      attention=(0, 1, 0, 0), kind='self', heads=1, features='ddpm', time='index',
+      name='unet', dtype='float32', width=128, channel_mult=(1, 2, 2, 2),
+      num_res_blocks=2, attention=(0, 1, 0, 0), attention_type='self', heads=1,
+      time_embedding='ddpm', time_unit='index',
       scale_shift=False, dropout=0.1))
   c.condition = ConfigDict(dict(name='none'))
-  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps', weight='eps'))
+  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps',
+                          loss_weight='eps'))
   c.optim.update(dict(lr=2e-4, warmup=5_000, clip=1.0))
   c.train.update(dict(batch=128, steps=800_000))
-  c.sample.update(dict(solver="ddpm(variance='large')", steps=1_000, grid='trailing',
+  c.sample.update(dict(solver="ddpm(variance='large')", steps=1_000,
+                       timesteps='trailing',
                        clip='static', prompts=paper.CIFAR10[:1], num=16))
   return c

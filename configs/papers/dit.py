@@ -30,13 +30,13 @@ def get_config(size):
                      size=512 if size == 'xl512' else 256))
   c.autoencoder = ConfigDict(paper.SD_VAE)
   paper.freeze(c, [('autoencoder', 'sd-vae-ft-ema')])
-  c.model = ConfigDict(dict(name='dit', dtype='bfloat16', out=8, width=width,
-                            depth=depth, heads=heads, time='index'))
+  c.model = ConfigDict(dict(name='dit', dtype='bfloat16', out_channels=8, width=width,
+                            depth=depth, heads=heads, time_unit='index'))
   c.condition = ConfigDict(dict(name='class', classes=1000, null=True))
-  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps', weight='eps',
-                          vlb=0.001, caption_dropout=0.1))
+  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps',
+                          loss_weight='eps', vlb=0.001, caption_dropout=0.1))
   c.optim.lr = 1e-4
   c.train.update(dict(batch=256, steps=STEPS.get(size, 400_000)))
-  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250, grid='linspace',
-                       guidance=1.5, prompts=paper.IMAGENET))
+  c.sample.update(dict(solver="ddpm(variance='learned')", steps=250,
+                       timesteps='linspace', guidance=1.5, prompts=paper.IMAGENET))
   return c

@@ -34,16 +34,17 @@ def get_config(size):
   c.autoencoder = ConfigDict(paper.SD_VAE | dict(scale=0.5 * 0.18215))
   paper.freeze(c, [('autoencoder', 'sd-vae-ft-mse')])
   c.model = ConfigDict(dict(name='edm2', dtype='bfloat16', width=width,
-                            mults=(1, 2, 3, 4), attention=(0, 0, 1, 1),
+                            channel_mult=(1, 2, 3, 4), attention=(0, 0, 1, 1),
                             dropout=0.1 if size in 'ml' else 0.0))
   c.condition = ConfigDict(dict(name='class', classes=1000, null=False))
   c.diffusion.update(dict(
-      schedule='edm', target='edm', input_std=0.5, weight='edm', learned_weight=True,
-      times='log_normal(mean=-0.4, std=1.0)'))
+      schedule='edm', target='edm', input_std=0.5, loss_weight='edm',
+      learned_weight=True, time_sampling='log_normal(mean=-0.4, std=1.0)'))
   c.train.update(dict(batch=BATCH, steps=steps, averages_every=8 * 2**20 // BATCH))
   c.optim.update(dict(
       lr=rate, warmup=10_000_000 // BATCH, decay='rsqrt', decay_from=70_000 / steps,
-      b2=0.99, unit=(('backbone/.*kernel', True), ('.*', False)),
+      b2=0.99, unit_rms=(('backbone/.*kernel', True), ('.*', False)),
       ema=('power(std=0.05)', 'power(std=0.1)')))
-  c.sample.update(dict(solver='heun', steps=32, grid='karras', prompts=paper.IMAGENET))
+  c.sample.update(dict(solver='heun', steps=32, timesteps='karras',
+                       prompts=paper.IMAGENET))
   return c

@@ -20,14 +20,14 @@ from configs.papers import adm
 def get_config():
   c = adm.get_config('64').unlock()
   c.data.flip = False
-  c.model.update(dict(out=3, time='edm'))
+  c.model.update(dict(out_channels=3, time_unit='edm'))
   c.diffusion.update(dict(
-      schedule='edm', target='edm', input_std=0.5, weight='edm', vlb=0.0,
-      times='log_normal(mean=-1.2, std=1.2)'))
+      schedule='edm', target='edm', input_std=0.5, loss_weight='edm', vlb=0.0,
+      time_sampling='log_normal(mean=-1.2, std=1.2)'))
   c.train.update(dict(batch=4_096, steps=2_500_000_000 // 4_096))
   c.optim.update(dict(lr=1e-4, warmup=10_000_000 // 4_096,
                       ema=(f'exponential(decay={0.5 ** (4_096 / 50e6):.7f})',)))
   c.sample.update(dict(
       solver=f'edm(churn={40 / 256}, low=0.05, high=50.0, noise=1.003)', steps=256,
-      grid='karras', clip='none'))
+      timesteps='karras', clip='none'))
   return c

@@ -23,15 +23,16 @@ def get_config():
   c = paper.start()
   c.data.update(dict(source='tfds', path='cifar10', caption='label', size=32))
   c.model = ConfigDict(dict(
-      name='unet', dtype='float32', out=6, width=128, mults=(1, 2, 2, 2), blocks=3,
-      attention=(0, 1, 1, 0), kind='self', heads=4, eps=1e-5, time='steps', pad=(1, 1),
+      name='unet', dtype='float32', out_channels=6, width=128,
+      channel_mult=(1, 2, 2, 2), num_res_blocks=3, attention=(0, 1, 1, 0),
+      attention_type='self', heads=4, eps=1e-5, time_unit='steps', pad=(1, 1),
       dropout=0.3))
   c.condition = ConfigDict(dict(name='none'))
-  c.diffusion.update(dict(schedule='cosine(steps=4000)', target='eps', weight='eps',
-                          vlb=0.001))
+  c.diffusion.update(dict(schedule='cosine(steps=4000)', target='eps',
+                          loss_weight='eps', vlb=0.001))
   c.optim.lr = 1e-4
   c.train.update(dict(batch=128, steps=500_000))
   c.sample.update(dict(solver="ddpm(variance='learned')", steps=4_000,
-                       grid='trailing(trained=4000)', clip='static',
+                       timesteps='trailing(trained=4000)', clip='static',
                        prompts=paper.CIFAR10[:1], num=16))
   return c

@@ -13,9 +13,8 @@ configs/pixart_config.
 Not as published: this is the last stage alone, and from nothing; the published one
 starts from 256 pixels and that from ImageNet classes. Batch and steps are assumptions,
 of the size of the paper's table of stages. Captions have 120 tokens and are dropped by
-0.1 (from memory). Adam's epsilon is 1e-8, not 1e-10. Pictures are square, and
-the sizes that the network at 1024 pixels is told say so. bfloat16; the average forgets
-faster at first.
+0.1 (from memory). Adam's epsilon is 1e-8, not 1e-10. Pictures are square.
+bfloat16; the average forgets faster at first.
 """
 from ml_collections import ConfigDict
 
@@ -33,15 +32,15 @@ def get_config(size):
                    ('text_encoder', f'{T5}text_encoder_3')],
                [(f'{T5}tokenizer_3', 120)])
   c.model = ConfigDict(dict(
-      name='dit', dtype='bfloat16', out=8, width=1152, depth=28, heads=16, shared=True,
-      cross=True, pooled='sizes', time='index', place=512 / int(size)))
-  c.condition = ConfigDict(dict(
-      name='t5', sizes=(1024.0, 1024.0, 1.0) if size == '1024' else ()))
-  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps', weight='eps',
-                          vlb=0.001, caption_dropout=0.1))
+      name='dit', dtype='bfloat16', out_channels=8, width=1152, depth=28, heads=16,
+      adaln_single=True, cross_attention=True, size_embedding=size == '1024',
+      time_unit='index', pos_scale=512 / int(size)))
+  c.condition = ConfigDict(dict(name='t5'))
+  c.diffusion.update(dict(schedule='linear(steps=1000)', target='eps',
+                          loss_weight='eps', vlb=0.001, caption_dropout=0.1))
   c.optim.update(dict(lr=2e-5, warmup=1_000, weight_decay=(('.*', 0.03),), clip=0.01))
   c.train.update(dict(batch=2_432 if size == '512' else 384,
                       steps=100_000 if size == '512' else 16_000))
-  c.sample.update(dict(solver='dpmpp_2m', steps=20, grid='linspace(more=1)',
+  c.sample.update(dict(solver='dpmpp_2m', steps=20, timesteps='linspace(more=1)',
                        guidance=4.5, prompts=paper.PROMPTS))
   return c

@@ -32,14 +32,14 @@ def get_config():
                    ('text_encoder', 'stable-diffusion-v1-5/text_encoder')],
                [('stable-diffusion-v1-5/tokenizer', 77)])
   c.model = ConfigDict(dict(
-      name='unet', dtype='bfloat16', width=320, mults=(1, 2, 4, 4),
-      blocks=2, attention=(1, 1, 1, 0), kind='spatial', heads=8, eps=1e-5,
-      time='index', pad=(1, 1), scale_shift=False))
+      name='unet', dtype='bfloat16', width=320, channel_mult=(1, 2, 4, 4),
+      num_res_blocks=2, attention=(1, 1, 1, 0), attention_type='spatial', heads=8,
+      eps=1e-5, time_unit='index', pad=(1, 1), scale_shift=False))
   c.condition = ConfigDict(dict(name='clip'))
   c.diffusion.update(dict(schedule='scaled_linear(steps=1000)', target='eps',
-                          weight='eps', caption_dropout=0.1))
+                          loss_weight='eps', caption_dropout=0.1))
   c.optim.update(dict(lr=1e-4, warmup=10_000, weight_decay=(('.*', 0.01),)))
   c.train.update(dict(batch=2_048, steps=1_541_000))
-  c.sample.update(dict(solver='ddim', steps=50, grid='leading(offset=1)', guidance=7.5,
-                       prompts=paper.PROMPTS))
+  c.sample.update(dict(solver='ddim', steps=50, timesteps='leading(offset=1)',
+                       guidance=7.5, prompts=paper.PROMPTS))
   return c

@@ -33,6 +33,6 @@ def get_config():
   c.model = ConfigDict(fields | dict(head_width=64))
   c.condition = ConfigDict(dict(
       name='clip', width=1024, depth=23, heads=16, act='gelu', pad=0))
-  c.diffusion.update(dict(target='v', weight='v'))
+  c.diffusion.update(dict(target='v', loss_weight='v'))
   c.train.steps = 1_900_000
   return c

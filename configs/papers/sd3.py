@@ -26,8 +26,8 @@ from configs import paper
 
 SIZES = {
     'medium': dict(width=1536, depth=24, heads=24),
-    '3.5-medium': dict(width=1536, depth=24, heads=24, grid=384, place=1 / 6, dual=13,
-                       qk_norm=True),
+    '3.5-medium': dict(width=1536, depth=24, heads=24, pos_embed_max_size=384,
+                       pos_scale=1 / 6, dual=13, qk_norm=True),
     '3.5-large': dict(width=2432, depth=38, heads=38, qk_norm=True),
 }
 HUB = {'medium': 'stable-diffusion-3-medium-diffusers',
@@ -49,13 +49,13 @@ def get_config(size):
   c.model = ConfigDict(dict(name='mmdit', dtype='bfloat16', remat='dots') | SIZES[size])
   c.condition = ConfigDict(dict(name='sd3'))
   c.diffusion.update(dict(
-      schedule='flow', target='flow', weight='flow', caption_dropout=0.1,
-      times=f'logit_normal(mean={math.log(3):.4f}, std=1.0)'))
+      schedule='flow', target='flow', loss_weight='flow', caption_dropout=0.1,
+      time_sampling=f'logit_normal(mean={math.log(3):.4f}, std=1.0)'))
   c.optim.update(dict(lr=1e-4, warmup=1_000, weight_decay=(('.*kernel', 0.01),
                                                            ('.*', 0.0))))
   c.train.update(dict(batch=4_096, steps=500_000))
   c.sample.update(dict(solver='euler', steps=28,
-                       grid='shifted(shift=3.0, end=0.002994)',
+                       timesteps='shifted(shift=3.0, end=0.002994)',
                        guidance=7.0 if size == 'medium' else 3.5,
                        prompts=paper.PROMPTS))
   return c

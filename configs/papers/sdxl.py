@@ -12,9 +12,8 @@ Stability-AI/generative-models, configs/inference/sd_xl_base.yaml.
 
 Not as published: one stage of square pictures at 1024 pixels, 800,000 steps; no offset
 noise, which had a level of 0.05; no refiner. The paper gives no optimizer: rate,
-warm-up, weight decay and dropped captions are those of 1.5. The six size numbers say
-that pictures have 1024 pixels and were not cropped. 50 steps of DDIM with guidance 5.
-bfloat16.
+warm-up, weight decay and dropped captions are those of 1.5. 50 steps of DDIM with
+guidance 5. bfloat16.
 """
 from ml_collections import ConfigDict
 
@@ -34,10 +33,11 @@ def get_config():
                    ('text_encoder/clip_g', f'{HUB}/text_encoder_2')],
                [(f'{HUB}/tokenizer', 77)])
   fields = c.model.to_dict() | dict(
-      mults=(1, 2, 4), attention=(0, 2, 10), middle=10, head_width=64, pooled='mlp')
+      channel_mult=(1, 2, 4), attention=(0, 2, 10), mid_attention=10, head_width=64,
+      pooled_into='mlp', size_features=256)
   del fields['heads']
   c.model = ConfigDict(fields)
-  c.condition = ConfigDict(dict(name='clips'))
+  c.condition = ConfigDict(dict(name='sdxl'))
   c.train.steps = 800_000
   c.sample.guidance = 5.0
   return c

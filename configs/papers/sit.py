@@ -21,7 +21,7 @@ from configs.papers import dit
 @paper.variants()
 def get_config():
   c = dit.get_config('xl').unlock()
-  c.model = ConfigDict(c.model.to_dict() | dict(time='data'))
-  c.diffusion.update(dict(schedule='flow', target='flow', weight='flow', vlb=0.0))
-  c.sample.update(dict(solver='heun', steps=125, grid='linear'))
+  c.model = ConfigDict(c.model.to_dict() | dict(time_unit='data'))
+  c.diffusion.update(dict(schedule='flow', target='flow', loss_weight='flow', vlb=0.0))
+  c.sample.update(dict(solver='heun', steps=125, timesteps='linear'))
   return c

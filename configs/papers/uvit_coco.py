@@ -30,10 +30,10 @@ def get_config(kind):
                             depth=16 if kind == 'deep' else 12))
   c.condition = ConfigDict(dict(name='clip'))
   c.diffusion.update(dict(schedule='scaled_linear(steps=1000)', target='eps',
-                          weight='eps', caption_dropout=0.1))
+                          loss_weight='eps', caption_dropout=0.1))
   c.optim.update(dict(lr=2e-4, warmup=5_000, b1=0.9, b2=0.9,
                       weight_decay=(('.*', 0.03),)))
   c.train.update(dict(batch=256, steps=1_000_000))
-  c.sample.update(dict(solver='dpmpp_3m', steps=50, grid='linspace', guidance=2.0,
+  c.sample.update(dict(solver='dpmpp_3m', steps=50, timesteps='linspace', guidance=2.0,
                        prompts=paper.PROMPTS))
   return c

@@ -22,4 +22,4 @@ def get_config():
 def sweep():
   for target in ('x0', 'v', 'eps'):
     for weight in ('x0', 'min_snr'):
-      yield {'diffusion.target': target, 'diffusion.weight': weight}
+      yield {'diffusion.target': target, 'diffusion.loss_weight': weight}

@@ -26,4 +26,4 @@ def sweep():
     yield name, {'optim.lr_scale': (('text_encoder/.*', factor), ('.*', 1.0))}
   yield 'frozen, trained before', {
       'optim.lr_scale': (('text_encoder/.*', 0.0), ('.*', 1.0)),
-      'weights': (('text_encoder', 'weights/shapes'),)}
+      'init_from': (('text_encoder', 'weights/shapes'),)}

@@ -1,7 +1,8 @@
 """Sources of captioned pictures, behind one interface.
 
 A source is a class with `len` and [i] -> {'image': encoded bytes, 'captions': one or
-several, as they are stored}, which raises problems.Bad for a record that cannot be had.
+several, as they are stored, 'original': (height, width) where it was another's before
+the picture was resized}, which raises problems.Bad for a record that cannot be had.
 `captions(i)` does without the picture, `where(i)` says where record i lies, `name`
 changes when the records do, and `problems` counts what has been left out of them.
 """
@@ -21,44 +22,46 @@ SOURCES = {
     'folder': folder.Folder, 'webdataset': webdataset.WebDataset,
     'parquet': parquet.Parquet, 'array_record': array_record.Shards}
 SPLIT = ('shapes', 'emoji', 'tfds')  # those that know config.data.split
-OF_PART = ('source', 'path', 'split', 'image', 'caption', 'pictures', 'one', 'font')
+MIX_KEYS = ('source', 'path', 'split', 'image', 'caption', 'pictures', 'single_share',
+            'font')  # those that an entry of config.data.mixture may set
 TRIES = 100       # records tried in the place of a bad one
-READ = 200_000    # captions from which a tokenizer is trained, at most
+TOKENIZER_CAPTIONS = 200_000  # from which a tokenizer is trained, at most
 
 
 def parts(c) -> list:
-  """[(weight, config of one source)]: those of `mix`, or the config itself.
+  """[(weight, config of one source)]: those of `mixture`, or the config itself.
 
   Raises:
-    ValueError: an entry of config.data.mix is not (weight, {key: value}).
+    ValueError: an entry of config.data.mixture is not (weight, {key: value}).
   """
-  if not c.mix:
+  if not c.mixture:
     return [(1.0, c)]
   made = []
-  for entry in c.mix:
+  for entry in c.mixture:
     try:
       weight, keys = entry
       weight, keys = float(weight), dict(keys)
     except (TypeError, ValueError):
-      raise ValueError(f'config.data.mix has {entry!r}; an entry is (weight, '
+      raise ValueError(f'config.data.mixture has {entry!r}; an entry is (weight, '
                        '{"source": ..., "path": ...}).') from None
-    if wrong := keys.keys() - set(OF_PART):
-      raise ValueError(f'config.data.mix sets {sorted(wrong)}; an entry may set '
-                       f'{list(OF_PART)}.')
+    if wrong := keys.keys() - set(MIX_KEYS):
+      raise ValueError(f'config.data.mixture sets {sorted(wrong)}; an entry may set '
+                       f'{list(MIX_KEYS)}.')
     if not weight > 0:
-      raise ValueError(f'config.data.mix has the weight {weight:g}; it must be above '
-                       '0.')
+      raise ValueError(f'config.data.mixture has the weight {weight:g}; it must be '
+                       'above 0.')
     part = c.copy_and_resolve_references()
-    part.update(keys | {'mix': ()})
+    part.update(keys | {'mixture': ()})
     made.append((weight, part))
   return made
 
 
-def check(c):
+def check_choices(c):
   """Raises ValueError for what a config's `data` asks for and nobody has.
 
   Looks at no pictures, so that what is wrong is said before anything is written.
   """
+  images.height_width(c.size)
   for choice, known in (('crop', ('centre', 'random')),
                         ('captions', ('random', 'first'))):
     if c[choice] not in known:
@@ -79,7 +82,7 @@ def prepare(c):
 
   One process does it for all; the others find it in config.data.dir.
   """
-  check(c)
+  check_choices(c)
   for _, part in parts(c):
     if part.source in SPLIT:
       tfds.prepare(part)
@@ -91,6 +94,9 @@ class Pictures:
   """The pictures of a config's `data`, decoded. Threads and processes may share it.
 
   Where there are several sources, their records follow one another.
+
+  Attributes:
+    size: height and width, in pixels.
   """
 
   def __init__(self, c, split: str | None = None):
@@ -99,6 +105,7 @@ class Pictures:
     if split is not None:
       c.split = split
     self.c = types.SimpleNamespace(**c)  # a config takes long to look into
+    self.size = images.height_width(c.size)
     weighted = parts(c)
     self.sources = [SOURCES[part.source](part) for _, part in weighted]
     self.weights = [weight for weight, _ in weighted]
@@ -119,16 +126,14 @@ class Pictures:
     return self.sources[k], i - self.starts[k]
 
   def __getitem__(self, i):
-    """{'image': uint8 [size size 3], 'caption': str}: the centre, the first caption.
-
-    Raises problems.Bad.
-    """
-    return self.read(i)
+    """What `decoded` gives: the centre of the picture and its first caption."""
+    return self.decoded(i)
 
   def fetch(self, numbers: list[int]) -> list:
     """Those records, as they are stored, of sources that are faster at many at once.
 
-    None for the others, and where something is wrong with one of them: `read` will say.
+    None for the others, and where something is wrong with one of them: `decoded` will
+    say so.
     """
     found = [None] * len(numbers)
     for source, start, end in zip(self.sources, self.starts, self.starts[1:]):
@@ -142,12 +147,19 @@ class Pictures:
           found[at] = record
     return found
 
-  def read(self, i: int, key: tuple | None = None, record=None):
+  def decoded(self, i: int, key: tuple | None = None, record=None) -> dict:
     """Record i; with a key, as config.data's crop, flip and captions ask for.
 
     Args:
       key: integers that say which of all random choices are made.
       record: what `fetch` gave.
+
+    Returns:
+      {'image': uint8 [h w 3], 'caption': str, 'sizes': float32[6], see images.Decoded,
+      which a flip leaves as they are}.
+
+    Raises:
+      problems.Bad: the record is not to be used.
     """
     c = self.c
     if record is None:
@@ -161,9 +173,10 @@ class Pictures:
       text = texts[int(which * len(texts))] if several else text
       place = where if c.crop == 'random' else place
       flip = c.flip and side < 0.5
-    image = images.decode(record['image'], c.size, place=place, most=c.max_pixels,
-                          least=c.min_side)
-    return {'image': image[:, ::-1] if flip else image, 'caption': text}
+    image, sizes = images.decode(
+        record['image'], self.size, place=place, most=c.max_pixels, least=c.min_side,
+        original=record.get('original'))
+    return {'image': image[:, ::-1] if flip else image, 'caption': text, 'sizes': sizes}
 
   def substitute(self, i: int, attempt: int) -> int:
     """The record of the same source to try for record i, always the same ones."""
@@ -171,21 +184,22 @@ class Pictures:
     digest = hashlib.blake2b(f'{k} {attempt}'.encode(), digest_size=8).digest()
     return i - k + int.from_bytes(digest, 'big') % len(source)
 
-  def read_any(self, i: int, key: tuple | None = None, record=None):
+  def decoded_or_substitute(self, i: int, key: tuple | None = None, record=None):
     """Record i, or the first of its substitutes that is good.
 
     Returns:
-      ({'image', 'caption'}, 0 or what is wrong with record i: a code of problems).
+      (what `decoded` gives, 0 or what is wrong with record i: a code of problems).
     """
     problem, first = 0, i
     for attempt in range(TRIES):
       try:
-        return self.read(i, key, record), problem
+        return self.decoded(i, key, record), problem
       except Bad as e:
         problem, record = problem or e.code, None
         i = self.substitute(first, attempt)
-    blank = np.zeros((self.c.size, self.c.size, 3), np.uint8)
-    return {'image': blank, 'caption': ''}, Bad('no substitute').code
+    blank = np.zeros((*self.size, 3), np.uint8)
+    sizes = np.array((*self.size, 0, 0, *self.size), np.float32)
+    return {'image': blank, 'caption': '', 'sizes': sizes}, Bad('no substitute').code
 
   def where(self, i: int) -> str:
     source, k = self.place(i)
@@ -199,7 +213,7 @@ class Pictures:
         counts[reason] = counts.get(reason, 0) + n
     return counts
 
-  def captions(self, most: int = READ):
+  def captions(self, most: int = TOKENIZER_CAPTIONS):
     """Captions in order, cleaned, without decoding a picture; bad ones are left out.
 
     Of more than `most` records, as many of them, evenly spread.

@@ -1,6 +1,7 @@
 """What `python -m data.prepare` wrote: ArrayRecord shards with a manifest.
 
-A record is a msgpack map {'image': bytes, 'captions': [str, ...], 'from': str}.
+A record is a msgpack map {'image': bytes, 'captions': [str, ...], 'from': str} and, in
+sets prepared since sizes are kept, 'original': [height, width] before resizing.
 """
 import json
 import os

@@ -20,6 +20,8 @@ from PIL import features, Image, ImageDraw, ImageFont
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data import images
+
 BACKGROUND = (255, 255, 255)
 FRAME = 144    # pixels of the square that a drawing, 128 at most, is centred in
 STRIKE = 109   # the one pixel size of the font's bitmaps, which are 136 wide
@@ -153,13 +155,15 @@ def example(sequence: str, font, size: int) -> dict | None:
 @dataclasses.dataclass
 class EmojiConfig(tfds.core.BuilderConfig):
   """Raises ValueError for a size out of range."""
-  size: int = 64   # pixels, 8 to 128
+  size: int = 64   # pixels of the square, 8 to 128
   font: str = ''   # path of NotoColorEmoji.ttf; '' looks in FOLDERS
 
   def __post_init__(self):
-    if not 8 <= self.size <= 128:
-      raise ValueError(f'config.data.size is {self.size}; the emoji source draws 8 to '
-                       '128 pixels.')
+    h, w = images.height_width(self.size)
+    if h != w or not 8 <= h <= 128:
+      raise ValueError(f'config.data.size is {self.size}; the emoji source draws '
+                       'squares of 8 to 128 pixels.')
+    self.size = h
 
 
 class Emoji(tfds.core.GeneratorBasedBuilder):

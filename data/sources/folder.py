@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from data import captions, index
 from data.problems import Bad
+from data.sources import paths
 
 ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
 METADATA = ('metadata.jsonl', 'metadata.csv')
@@ -76,7 +77,7 @@ def changed(root: str, name: str) -> int | None:
 
 def build(root: str, wanted: str):
   """Schema, rows and what is to be said of them, for index.cached."""
-  stamp, told, pictures, sidecars, counts = {}, {}, [], set(), {}
+  stamp, told, pictures, sidecars, counts = {}, {}, [], {}, {}
   for folder in folders(root):
     here = os.path.relpath(folder, root)
     stamp[here] = changed(root, here)
@@ -84,10 +85,12 @@ def build(root: str, wanted: str):
       for entry in entries:
         at = os.path.normpath(os.path.join(here, entry.name))
         stem, ending = os.path.splitext(at)
+        if paths.is_junk(entry.name):
+          continue
         if ending.lower() in ENDINGS and entry.is_file():
           pictures.append((at, entry.stat().st_size))
-        elif ending == '.txt':
-          sidecars.add(stem)
+        elif ending.lower() == '.txt':
+          sidecars[stem] = os.path.join(root, at)
         elif entry.name in METADATA:
           stamp[at] = changed(root, at)
           told |= metadata(root, at, wanted)
@@ -99,15 +102,15 @@ def build(root: str, wanted: str):
   def rows():
     for path, size in pictures:
       found = told.get(path)
-      if found is None and os.path.splitext(path)[0] in sidecars:
-        found = sidecar(os.path.join(root, os.path.splitext(path)[0] + '.txt'))
+      if found is None and (text := sidecars.get(os.path.splitext(path)[0])):
+        found = sidecar(text)
       about['captioned'] += bool(found)
       yield os.fsencode(path), size, found or []
   return SCHEMA, rows(), about
 
 
 def folders(root: str):
-  """A folder and all below it but hidden ones; links are followed, in no circle."""
+  """A folder and all below it but junk; links are followed, in no circle."""
   seen = set()
   for folder, inner, _ in os.walk(root, followlinks=True):
     real = os.path.realpath(folder)
@@ -115,7 +118,7 @@ def folders(root: str):
       inner.clear()
       continue
     seen.add(real)
-    inner[:] = sorted(name for name in inner if not name.startswith('.'))
+    inner[:] = sorted(name for name in inner if not paths.is_junk(name))
     yield folder
 
 

@@ -24,8 +24,8 @@ class Parquet:
   """[i] -> {'image': bytes, 'captions': [str, ...]}, in the order of the rows."""
   ENDINGS = ('.parquet',)
 
-  def __init__(self, c, whole: bool = True):
-    """c: a config's `data`. whole: False for a file of many, which may be empty.
+  def __init__(self, c, may_be_empty: bool = False):
+    """c: a config's `data`. may_be_empty: True for one file of many.
 
     Raises:
       ValueError: no file matches, one is no Parquet, or lacks the columns.
@@ -44,7 +44,7 @@ class Parquet:
           self.groups.append((path, g))
           self.starts.append(total)
           total, most = total + group.num_rows, max(most, group.total_byte_size)
-    if whole and not total:
+    if not may_be_empty and not total:
       raise ValueError(f'config.data.path is {c.path!r}, whose files have no rows.')
     self.count, self.problems = total, {}
     self.window = max(1, min(64, HELD // most // 2))  # groups

@@ -51,7 +51,8 @@ def find(pattern: str, endings: tuple[str, ...]) -> list[dict]:
     fs, path = system(spelt)
     try:
       if any(sign in path for sign in '*?['):
-        found += [(fs, info) for _, info in sorted(fs.glob(path, detail=True).items())]
+        found += [(fs, info) for at, info in sorted(fs.glob(path, detail=True).items())
+                  if not is_junk(at)]
         continue
       parent = fs._parent(path)
       if (fs, parent) not in lists:  # one request a folder, not one a file
@@ -59,7 +60,7 @@ def find(pattern: str, endings: tuple[str, ...]) -> list[dict]:
       info = lists[fs, parent].get(path) or fs.info(path)
       if info['type'] == 'directory':
         found += [(fs, x) for x in sorted(fs.ls(path, detail=True), key=str_name)
-                  if x['name'].endswith(endings)]
+                  if x['name'].endswith(endings) and not is_junk(x['name'])]
       else:
         found.append((fs, info))
     except FileNotFoundError:
@@ -85,6 +86,12 @@ def described(fs, info: dict) -> dict:
                                     'LastModified', 'created') if k in info), '')
   return {'path': info['name'] if local else fs.unstrip_protocol(info['name']),
           'size': info['size'], 'stamp': str(changed)}
+
+
+def is_junk(path: str) -> bool:
+  """Whether a file or folder is hidden, or one that macOS leaves beside others."""
+  parts = path.split('/')
+  return parts[-1].startswith('.') or '__MACOSX' in parts
 
 
 def name(path: str) -> str:

@@ -14,6 +14,8 @@ from PIL import Image, ImageDraw
 import numpy as np
 import tensorflow_datasets as tfds
 
+from data import images
+
 CANVAS = (240, 240, 240)
 COLOURS = {
     'red': (220, 40, 40), 'orange': (245, 140, 30), 'yellow': (240, 210, 40),
@@ -27,8 +29,9 @@ UNSEEN_PAIRS = {
     ('purple', 'star'), ('green', 'ring'), ('red', 'cross'), ('black', 'triangle')}
 OBJECTS = tuple((colour, shape) for colour in COLOURS for shape in SHAPES)
 SEEN_OBJECTS = tuple(pair for pair in OBJECTS if pair not in UNSEEN_PAIRS)
-DRAWN = 256       # pixels of the canvas before the box filter
-GAP = 2.0         # least distance between two objects, pixels at size 32
+UNITS = 32        # of length along the shorter side of the canvas
+DRAWN = 256       # pixels along it before the box filter
+GAP = 2.0         # least distance between two objects, units
 PARAPHRASES = 0.2  # share of the captions
 # Share of the training scenes told with `left of` or `above`. With a half, neither the
 # order of the words nor the relation alone says anything of the places, and networks
@@ -116,16 +119,18 @@ def outline(shape: str, x: float, y: float, r: float) -> list[tuple[float, float
           (x - k, y + k), (x - r, y + k), (x - r, y - k), (x - k, y - k)]
 
 
-def place(scene: Scene, rng) -> list[tuple[float, float, float]]:
-  """Draws (x, y, r) for each object, in pixels at size 32."""
+def place(scene: Scene, rng, size=(32, 32)) -> list[tuple[float, float, float]]:
+  """Draws (x, y, r) for each object, in units, on a canvas of `size`, height and width.
+  """
+  ends = UNITS * np.array(size[::-1]) / min(size)  # [2], of x and y
   if scene.second is None:
     r = rng.uniform(5, 10)
-    return [(*rng.uniform(r, 32 - r, 2), r)]
+    return [(*rng.uniform(r, ends - r, 2), r)]
   told = scene if scene.relation in ('left of', 'above') else scene.mirrored()
   along = 0 if told.relation == 'left of' else 1
   while True:
     r = rng.uniform(5, 7.5, 2)
-    centres = rng.uniform(r[:, None], 32 - r[:, None], (2, 2))
+    centres = rng.uniform(r[:, None], ends - r[:, None], (2, 2))
     gap = centres[1] - centres[0]
     apart = np.hypot(*gap) >= r.sum() + GAP
     if apart and gap[along] > 1.2 * abs(gap[1 - along]):
@@ -134,8 +139,8 @@ def place(scene: Scene, rng) -> list[tuple[float, float, float]]:
 
 
 def stamp(pen, shape: str, x: float, y: float, r: float, fill, canvas):
-  """Draws one shape; x, y and r are in pixels at size 32."""
-  x, y, r = (v * DRAWN / 32 for v in (x, y, r))
+  """Draws one shape; x, y and r are in units."""
+  x, y, r = (v * DRAWN / UNITS for v in (x, y, r))
   if shape in ('circle', 'ring'):
     pen.ellipse((x - r, y - r, x + r, y + r), fill=fill)
     if shape == 'ring':
@@ -145,40 +150,47 @@ def stamp(pen, shape: str, x: float, y: float, r: float, fill, canvas):
     pen.polygon(outline(shape, x - 0.5, y - 0.5, r - 0.5), fill=fill)
 
 
-def draw(scene: Scene, rng, size: int = 32) -> np.ndarray:
-  """Draws a scene at a random place. Returns uint8 [size size 3]."""
-  image = Image.new('RGB', (DRAWN, DRAWN), CANVAS)
+def draw(scene: Scene, rng, size=(32, 32)) -> np.ndarray:
+  """Draws a scene at a random place. Returns uint8 [h w 3] of `size`, (h, w)."""
+  factor = DRAWN // min(size)
+  image = Image.new('RGB', (factor * size[1], factor * size[0]), CANVAS)
   pen = ImageDraw.Draw(image)
-  for (colour, shape), spot in zip(scene.objects, place(scene, rng)):
+  for (colour, shape), spot in zip(scene.objects, place(scene, rng, size)):
     stamp(pen, shape, *spot, COLOURS[colour], CANVAS)
-  return np.asarray(image.reduce(DRAWN // size))
+  return np.asarray(image.reduce(factor))
 
 
-def opacity(shape: str, x: float, y: float, r: float, size: int = 32) -> np.ndarray:
-  """How much of each pixel a shape covers, float32 [size size] in [0, 1]."""
-  image = Image.new('L', (DRAWN, DRAWN), 0)
+def opacity(shape: str, x: float, y: float, r: float, size=(32, 32)) -> np.ndarray:
+  """How much of each pixel a shape covers, float32 [h w] in [0, 1].
+
+  x, y, r: centre and radius, in units, of which 32 are the shorter side of `size`.
+  """
+  factor = DRAWN // min(size)
+  image = Image.new('L', (factor * size[1], factor * size[0]), 0)
   stamp(ImageDraw.Draw(image), shape, x, y, r, 255, 0)
-  return np.asarray(image.reduce(DRAWN // size), np.float32) / 255
+  return np.asarray(image.reduce(factor), np.float32) / 255
 
 
-def example(split: str, index: int, size: int, one: float = 0.15) -> dict:
-  """Picture `index` of a split: {'image': uint8 [size size 3], 'caption': str}.
+def example(split: str, index: int, size, single_share: float = 0.15) -> dict:
+  """Picture `index` of a split: {'image': uint8 [h w 3], 'caption': str}.
 
-  one: share of the pictures of `train` that show one object.
+  Args:
+    size: height and width.
+    single_share: share of the pictures of `train` that show one object.
   """
   seed = (('train', 'test', 'test_pairs').index(split), index)
   rng = np.random.default_rng(seed)
   choices = SPLITS[split]
-  if split == 'train' and rng.random() < one:
+  if split == 'train' and rng.random() < single_share:
     choices = ONE_OBJECT
   scene = choices[rng.integers(len(choices))]
   if split == 'train' and scene.second is not None:
     if (rng.random() < FORWARD) != (scene.relation in ('left of', 'above')):
       scene = scene.mirrored()
-  said = caption(scene)
+  text = caption(scene)
   if split == 'train' and rng.random() < PARAPHRASES:
-    said = rng.choice(paraphrases(scene))
-  return {'image': draw(scene, rng, size), 'caption': str(said)}
+    text = rng.choice(paraphrases(scene))
+  return {'image': draw(scene, rng, size), 'caption': str(text)}
 
 
 ONE_OBJECT = tuple(scenes(SEEN_OBJECTS, 1))
@@ -191,15 +203,16 @@ SPLITS = {
 
 @dataclasses.dataclass
 class ShapesConfig(tfds.core.BuilderConfig):
-  size: int = 32         # pixels: a power of two up to 256
+  size: int | tuple[int, int] = 32  # pixels, or height and width
   train: int = 60_000    # pictures
-  one: float = 0.15      # share of the training pictures that show one object
+  single_share: float = 0.15  # of the training pictures: they show one object
   test: int = 1_024      # pictures, each of `test` and `test_pairs`
 
   def __post_init__(self):
-    if self.size < 8 or DRAWN % self.size:
-      raise ValueError(f'config.data.size is {self.size}; shapes are drawn at 8, 16, '
-                       '32, 64, 128 or 256 pixels.')
+    given, self.size = self.size, images.height_width(self.size)
+    if min(self.size) < 8 or DRAWN % min(self.size):
+      raise ValueError(f'config.data.size is {given}; shapes are drawn at 8, 16, 32, '
+                       '64, 128 or 256 pixels along the shorter side.')
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
@@ -207,12 +220,12 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
   VERSION = tfds.core.Version('1.1.0')
 
   def _info(self):
-    size = self.builder_config.size
     return tfds.core.DatasetInfo(
         builder=self,
         description=__doc__,
         features=tfds.features.FeaturesDict({
-            'image': tfds.features.Image(shape=(size, size, 3), encoding_format='png'),
+            'image': tfds.features.Image(
+                shape=(*self.builder_config.size, 3), encoding_format='png'),
             'caption': tfds.features.Text(),
         }),
         supervised_keys=('caption', 'image'))
@@ -224,8 +237,9 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     return {split: self._generate_examples(split, n) for split, n in sizes.items()}
 
   def _generate_examples(self, split, n):
+    c = self.builder_config
     for i in range(n):
-      item = example(split, i, self.builder_config.size, self.builder_config.one)
+      item = example(split, i, c.size, c.single_share)
       png = io.BytesIO()
       Image.fromarray(item['image']).save(png, 'PNG', compress_level=1)
       png.seek(0)

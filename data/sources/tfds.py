@@ -6,20 +6,28 @@ import sys
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from data import captions
+from console.errors import tell
+from data import captions, images
 from data.problems import Bad
 from data.sources import emoji, shapes
 
 
+def size_name(size) -> str:
+  """32 -> '32', (48, 32) -> '48x32': what a drawn set is called by."""
+  h, w = images.height_width(size)
+  return str(h) if h == w else f'{h}x{w}'
+
+
 def shapes_config(c):
-  name = str(c.size)
-  if (c.pictures, c.one) != (shapes.ShapesConfig.train, shapes.ShapesConfig.one):
-    name += f'_{c.pictures}_{c.one:g}'
-  return shapes.ShapesConfig(name=name, size=c.size, train=c.pictures, one=c.one)
+  name, usual = size_name(c.size), shapes.ShapesConfig
+  if (c.pictures, c.single_share) != (usual.train, usual.single_share):
+    name += f'_{c.pictures}_{c.single_share:g}'
+  return shapes.ShapesConfig(name=name, size=c.size, train=c.pictures,
+                             single_share=c.single_share)
 
 
 def emoji_config(c):
-  return emoji.EmojiConfig(name=str(c.size), size=c.size, font=c.font)
+  return emoji.EmojiConfig(name=size_name(c.size), size=c.size, font=c.font)
 
 
 DRAWN = {'shapes': (shapes.Shapes, shapes_config), 'emoji': (emoji.Emoji, emoji_config)}
@@ -69,7 +77,6 @@ def prepare(c):
   made = builder(c)
   if os.path.exists(made.data_path):
     return
-  print(f'preparing {made.info.full_name} in {made.data_path}', flush=True)
   if not sys.stderr.isatty():
     tfds.disable_progress_bar()
   logging.getLogger('urllib3').setLevel(logging.ERROR)  # its last try is told
@@ -80,6 +87,7 @@ def prepare(c):
   except AssertionError as e:  # a set that is downloaded by hand, and was not
     raise ValueError(f'config.data.path is {c.path!r}: {" ".join(str(e).split())}'
                      ) from e
+  tell(f'prepared {made.info.full_name} in {made.data_path}')
 
 
 class Prepared:
@@ -123,9 +131,9 @@ class Prepared:
     image = fields[self.image].bytes_list.value
     if not image:
       raise Bad('empty file')
-    said = fields[self.caption]
-    captions = ([self.names[i] for i in said.int64_list.value] if self.names else
-                list(said.bytes_list.value))
+    stored = fields[self.caption]
+    captions = ([self.names[i] for i in stored.int64_list.value] if self.names else
+                list(stored.bytes_list.value))
     return {'image': image[0], 'captions': captions}
 
   def captions(self, i):

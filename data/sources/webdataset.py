@@ -26,8 +26,8 @@ class WebDataset:
   """[i] -> {'image': bytes, 'captions': [bytes, ...]}, in the order of the shards."""
   ENDINGS = ('.tar',)
 
-  def __init__(self, c, whole: bool = True):
-    """c: a config's `data`. whole: False for a shard of many, which may be empty.
+  def __init__(self, c, may_be_empty: bool = False):
+    """c: a config's `data`. may_be_empty: True for one shard of many.
 
     Raises:
       ValueError: no shard matches, one is no tar, or none has a picture.
@@ -40,10 +40,10 @@ class WebDataset:
         {'source': 'webdataset', 'path': c.path, 'caption': c.caption},
         lambda old: old == stamp, lambda: build(shards, stamp, c.caption, c.threads))
     about = self.index.about
-    if whole and not about['rows']:
+    if not may_be_empty and not about['rows']:
       raise ValueError(f'config.data.path is {c.path!r}: no picture '
                        f'({" ".join(PICTURES)}) in its {len(shards)} shards.')
-    if whole and not about['captioned']:
+    if not may_be_empty and not about['captioned']:
       wanted = c.caption or f'.txt, or one of {list(captions.NAMES)} in .json'
       raise ValueError(f'config.data.path is {c.path!r}: none of its {about["rows"]:,} '
                        f'pictures has a caption ({wanted}); see config.data.caption.')
@@ -95,7 +95,8 @@ def walk(path: str, size: int, wanted: str):
   """Reads the headers and captions of one shard.
 
   Members with the same name up to the first dot of its last part belong together, as
-  long as they follow one another. Left out and counted: links, devices and the like;
+  long as they follow one another. Left out: hidden files and what macOS leaves beside
+  others. Left out and counted: links, devices and the like;
   names that are absolute or go up with `..`; records without a picture; what lies
   behind the place where a shard is cut.
 
@@ -111,7 +112,7 @@ def walk(path: str, size: int, wanted: str):
   def finish():
     if 'image' in record:
       rows.append((*record['image'], os.fsencode(record['key']),
-                   said(record.get('texts', {}), wanted)))
+                   captions_of(record.get('texts', {}), wanted)))
     elif record:
       count('record without a picture')
     record.clear()
@@ -130,18 +131,19 @@ def walk(path: str, size: int, wanted: str):
         tar.members.clear()  # it would keep every header
         folder, name = os.path.split(member.name)
         stem, _, kind = name.partition('.')
-        key, cut = os.path.join(folder, stem), member.offset_data + member.size > size
+        key, kind = os.path.join(folder, stem), kind.lower()
+        cut = member.offset_data + member.size > size
         if problem := unfit(member):
           count(problem)
-        elif member.isfile():
+        elif member.isfile() and not paths.is_junk(member.name):
           if record.get('key') != key:
             finish()
             record['key'] = key
           if cut:  # the rest of this record is missing
             record.clear()
-          elif kind.lower() in PICTURES:
+          elif kind in PICTURES:
             record['image'] = member.offset_data, member.size
-          elif kind in ('txt', 'json') or '.' + kind == wanted:
+          elif kind in ('txt', 'json') or f'.{kind}' == wanted.lower():
             f.seek(member.offset_data)
             record.setdefault('texts', {})[kind] = f.read(min(member.size, MOST_TEXT))
     except tarfile.TarError:
@@ -165,14 +167,15 @@ def unfit(member) -> str | None:
   return None
 
 
-def said(texts: dict[str, bytes], wanted: str) -> list[bytes]:
-  """The captions among a record's text members {ending: bytes}.
+def captions_of(texts: dict[str, bytes], wanted: str) -> list[bytes]:
+  """The captions among a record's text members {ending in small letters: bytes}.
 
   wanted: '.ENDING' of a member, a field of .json, or '' for .txt and, without one, the
     first of captions.NAMES in .json.
   """
   if wanted.startswith('.'):
-    return [texts[wanted[1:]]] if wanted[1:] in texts else []
+    text = texts.get(wanted[1:].lower())
+    return [] if text is None else [text]
   if not wanted and 'txt' in texts:
     return [texts['txt']]
   try:

@@ -1,18 +1,13 @@
 """Solvers: from noise towards the picture, one step at a time.
 
-A solver is a pair of pure functions: `init(x) -> state` and
-`step(denoise, x, state, t, s, keys) -> (x, state)`, which moves x [b h w c] from time
-t to the earlier time s (f32[]); `denoise(x, t)` is the expected picture x0, `keys` [b]
-has one key a picture. None evaluates `denoise` at s = 0, and each evaluates it first at
-(x, t), whatever the times.
-
-`adaptive` chooses its own times, so it is a function of its own, not one of these.
+A solver sees only the expected picture x0 and (alpha, sigma) at both ends of a step, so
+any runs on any schedule and with any target; `sampling.sample` is the loop.
 """
 from diffusion.solvers import first_order, multistep, runge_kutta
-from diffusion.solvers.adaptive import adaptive
-from diffusion.solvers.steps import Solver
+from diffusion.solvers.adaptive import adaptive, dpm_solver_23
+from diffusion.solvers.solver import Solver, stateless
 
-SOLVERS = {  # name -> (schedule, **options) -> Solver
+SOLVERS = {  # (schedule, **options) -> Solver
     'ddpm': first_order.ddpm,
     'ddim': first_order.ddim,
     'euler_ancestral': first_order.euler_ancestral,
@@ -27,6 +22,7 @@ SOLVERS = {  # name -> (schedule, **options) -> Solver
     'unipc': multistep.unipc,
     'deis': multistep.deis,
     'lms': multistep.lms,
+    'adaptive': adaptive,
 }
 
-__all__ = ['SOLVERS', 'Solver', 'adaptive']
+__all__ = ['SOLVERS', 'Solver', 'dpm_solver_23', 'stateless']

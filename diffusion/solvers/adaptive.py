@@ -2,13 +2,29 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion.schedule import time_of
+from diffusion import specs
+from diffusion.posterior import half_log_snr
+from diffusion.process import append_dims
+from diffusion.schedules import time_from_log_snr
 from diffusion.solvers import multistep
-from diffusion.solvers.steps import half_log_snr
+from diffusion.solvers.solver import Solver
 
 
-def adaptive(denoise, schedule, x, start, end, *, rtol: float = 0.05,
-             atol: float = 0.0078, first: float = 0.05, most: int = 301):
+def adaptive(schedule, *, rtol: float = 0.05, atol: float = 0.0078,
+             most: int = 301) -> Solver:
+  """`dpm_solver_23` as a solver; the given times fix only where it starts and ends."""
+  specs.above_zero(rtol=rtol, atol=atol)
+  if most < 4:
+    raise ValueError(f'most is {most}; it must be 4 or more, for one step.')
+  def solve(denoise, x, times):
+    start = jnp.minimum(times[0], 0.999)  # where alpha is 0 it has no clock
+    return dpm_solver_23(denoise, schedule, x, start, times[-2], rtol=rtol, atol=atol,
+                         most=most)[0]
+  return Solver(lambda x: (), solve=solve)
+
+
+def dpm_solver_23(denoise, schedule, x, start, end, *, rtol: float = 0.05,
+                  atol: float = 0.0078, first: float = 0.05, most: int = 301):
   """DPM-Solver-23 with adaptive steps, arXiv:2206.00927, as in k-diffusion.
 
   Steps in lambda = log(alpha / sigma) of y = x / alpha, whose slope over sigma / alpha
@@ -31,18 +47,18 @@ def adaptive(denoise, schedule, x, start, end, *, rtol: float = 0.05,
     the whole batch until its slowest picture is done.
   """
   goal = half_log_snr(schedule, jnp.asarray(end, x.dtype))
-  across = lambda values: values.reshape((-1,) + (1,) * (x.ndim - 1))
+  across = lambda values: append_dims(values, x)
 
   def noise(y, at):
     """(x0, eps) of y at lambda f32[b]."""
-    t = time_of(schedule, 2 * at)
+    t = time_from_log_snr(schedule, 2 * at)
     x0 = denoise(across(schedule(t)[0]) * y, t)
     return x0, (y - x0) * across(jnp.exp(at))
 
   def mean_share(known, h):
-    """Of eps at a share `known` of h, in its mean over h[b]: see multistep.weights."""
+    """Of eps at a share `known` of h, in its mean over h[b]: multistep.quadrature."""
     def one(h):
-      return multistep.weights(jnp.stack([jnp.zeros_like(h), known * h]), h, -1.0)[1]
+      return multistep.quadrature(jnp.stack([jnp.zeros_like(h), known * h]), h, -1.0)[1]
     return across(jax.vmap(one)(h))
 
   def attempt(y, at, h):

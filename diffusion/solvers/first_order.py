@@ -1,22 +1,25 @@
-"""One evaluation, no memory: solvers that differ in how much noise they draw anew."""
+"""One evaluation, no state: solvers that differ in how much noise they draw anew."""
+import math
+
 import jax.numpy as jnp
 
-from diffusion import process
-from diffusion.solvers import steps
-from diffusion.solvers.steps import Solver, stateless, transfer
+from diffusion import posterior, specs
+from diffusion.posterior import transfer
+from diffusion.process import split_variance
+from diffusion.solvers.solver import Solver, stateless
 
 
 def ddim(schedule, *, eta: float = 0.0) -> Solver:
   """DDIM, arXiv:2010.02502 eq. 12 and 16. eta 0 is deterministic, 1 is DDPM."""
-  def step(denoise, x, t, s, keys):
+  specs.not_negative(eta=eta)
+  def step(denoise, x, x0, t, s, keys):
     now, then = schedule(t), schedule(s)
-    fresh = steps.ancestral(now, then, eta)
-    return transfer(x, denoise(x, t), now, then, fresh, keys)
-  return stateless(step)
+    return transfer(x, x0, now, then, posterior.posterior_std(now, then, eta), keys)
+  return stateless(step, stochastic=eta > 0)
 
 
 def euler_ancestral(schedule, *, eta: float = 1.0) -> Solver:
-  """Euler's method in sigma / alpha with fresh noise: DDIM by another name.
+  """Euler's method in sigma / alpha with new noise: DDIM by another name.
 
   In x / alpha the slope over sigma / alpha is eps, so a step of Euler keeps x0 and eps.
   """
@@ -28,10 +31,13 @@ def lcm(schedule) -> Solver:
 
   For networks trained to give the end of the path; the mean x0 of others makes it dull.
   """
-  def step(denoise, x, t, s, keys):
-    now, then = schedule(t), schedule(s)
-    return transfer(x, denoise(x, t), now, then, then[1], keys)
-  return stateless(step)
+  def step(denoise, x, x0, t, s, keys):
+    then = schedule(s)
+    return transfer(x, x0, schedule(t), then, then[1], keys)
+  return stateless(step, stochastic=True)
+
+
+VARIANCES = {'posterior': 0.0, 'large': 1.0, 'learned': math.nan}  # Solver.frac
 
 
 def ddpm(schedule, *, variance: str = 'posterior') -> Solver:
@@ -43,18 +49,20 @@ def ddpm(schedule, *, variance: str = 'posterior') -> Solver:
       'learned' is between them, arXiv:2102.09672 eq. 15: `denoise` then returns
       [b h w 2c], x0 and how far from the first to the second.
   """
-  if variance not in ('posterior', 'large', 'learned'):
+  if variance not in VARIANCES:
     raise ValueError(
         f"variance is {variance!r}; ddpm takes 'large', 'learned' or 'posterior'.")
-  if variance == 'posterior':
-    return ddim(schedule, eta=1.0)
+  learned, frac = variance == 'learned', VARIANCES[variance]
+  if frac == 0:
+    return ddim(schedule, eta=1.0)._replace(frac=frac)
 
-  def step(denoise, x, t, s, keys):
+  def step(denoise, x, x0, t, s, keys):
     now, then = schedule(t), schedule(s)
-    x0, share = process.parts(denoise(x, t), x)
-    mean = transfer(x, x0, now, (then[0], then[1] * steps.shrink(now, then)))
-    fresh = steps.largest(now, then)
-    if variance == 'learned':
-      fresh = steps.ancestral(now, then, 1.0)**(1 - share) * fresh**share
-    return mean + jnp.where(s > 0, fresh, 0.0) * steps.gaussian(keys, x)
-  return stateless(step)
+    x0, share = split_variance(x0, x)
+    mean = transfer(x, x0, now, (then[0], then[1] * posterior.sigma_ratio(now, then)))
+    std = posterior.beta_std(now, then)
+    if learned:
+      least = posterior.posterior_std(now, then, 1.0)
+      std = least**(1 - share) * std**share
+    return mean + jnp.where(s > 0, std, 0.0) * posterior.noise_like(keys, x)
+  return stateless(step, stochastic=True, learned_variance=learned, frac=frac)

@@ -1,11 +1,7 @@
 """One evaluation a step and a memory of the last ones: exponential integrators.
 
-With lambda = log(alpha / sigma), the probability-flow ODE is solved exactly by
-
-    x_s = sigma_s / sigma_t x_t + alpha_s int e^(lambda - lambda_s) x0(lambda) d lambda
-
-(arXiv:2211.01095 prop. 4.1). So a step needs only the mean of x0 along it, under a
-weight that is known. The methods here take the polynomial through what was predicted
+By eq. (7) of process.py a step needs only the mean of x0 along it, under a weight that
+is known. The methods here take the polynomial through what was predicted
 so far for x0, and differ in its order, in whether it is one of x0 or of eps, and in the
 variable. With the mean for x0, `transfer` gives the step.
 """
@@ -14,11 +10,12 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from diffusion.solvers.steps import (
-    Solver, half_log_snr, noise_in, shrink, transfer)
+from diffusion import specs
+from diffusion.posterior import eps_in, half_log_snr, sigma_ratio, transfer
+from diffusion.solvers.solver import Solver
 
 # Gauss-Legendre on [-1, 1]: exact to rounding for steps of lambda up to 10.
-NODES, MASS = np.polynomial.legendre.leggauss(16)
+NODES, QUADRATURE = np.polynomial.legendre.leggauss(16)
 
 
 class History(NamedTuple):
@@ -27,7 +24,7 @@ class History(NamedTuple):
   at: tuple      # of f32[]; nan: nothing there yet
 
 
-def forgotten(x, n: int) -> History:
+def empty(x, n: int) -> History:
   return History((jnp.zeros_like(x),) * n, (jnp.full((), jnp.nan, x.dtype),) * n)
 
 
@@ -39,7 +36,7 @@ def pop(history: History) -> History:
   return History(history.values[:-1], history.at[:-1])
 
 
-def weights(at, h, rate: float, middle: bool = False, halved: bool = False):
+def quadrature(at, h, rate: float, middle: bool = False, halved: bool = False):
   """Weights [p] of p values in the mean over a step of the polynomial through them.
 
       w_j = int L_j(u) e^(-rate (h - u)) du / int e^(-rate (h - u)) du, u from 0 to h
@@ -58,7 +55,7 @@ def weights(at, h, rate: float, middle: bool = False, halved: bool = False):
   used = first | (jnp.isfinite(at) & jnp.isfinite(h))
   at, h = jnp.where(used & ~first, at, 0.0), jnp.where(jnp.isfinite(h), h, 1.0)
   u = h * (NODES.astype(h.dtype) + 1) / 2
-  mass = MASS.astype(h.dtype) * jnp.exp(-rate * (h - u))
+  mass = QUADRATURE.astype(h.dtype) * jnp.exp(-rate * (h - u))
   if middle:
     u = jnp.where(used.sum() == 2, h / 2, u)
   pairs = used[:, None] & used & ~np.eye(len(at), dtype=bool)
@@ -74,9 +71,9 @@ def drift(history: History, h, rate: float, **options):
   """The mean over a step of what is remembered, less the value at its start.
 
   Args:
-    options: `middle` and `halved` of weights.
+    options: `middle` and `halved` of quadrature.
   """
-  w = weights(jnp.stack(history.at) - history.at[0], h, rate, **options)
+  w = quadrature(jnp.stack(history.at) - history.at[0], h, rate, **options)
   start, *others = history.values
   return sum(w[i] * (other - start) for i, other in enumerate(others, 1))
 
@@ -89,17 +86,19 @@ def multistep(schedule, order: int, eta: float = 0.0, **options) -> Solver:
   Args:
     order: how many values of x0 a step uses.
     eta: of the noise. The SDE decays noise (1 + eta) times as fast and adds new.
-    options: of weights.
+    options: of quadrature.
   """
-  def step(denoise, x, history, t, s, keys):
+  specs.not_negative(eta=eta)
+  def step(denoise, x, x0, history, t, s, keys):
     now, then = schedule(t), schedule(s)
-    x0 = denoise(x, t)
     history = push(history, x0, half_log_snr(schedule, t))
     h = half_log_snr(schedule, s) - history.at[0]
     mean = x0 + drift(history, h, 1 + eta, **options)
-    fresh = then[1] * jnp.sqrt(1 - shrink(now, then)**(2 * eta)) if eta else None
-    return transfer(x, mean, now, then, fresh, keys), pop(history)
-  return Solver(lambda x: forgotten(x, order - 1), step)
+    noise_std = (
+        then[1] * jnp.sqrt(1 - sigma_ratio(now, then)**(2 * eta)) if eta else None)
+    return transfer(x, mean, now, then, noise_std, keys), pop(history)
+  return Solver(lambda x: empty(x, order - 1), step, stochastic=eta > 0,
+                remembers=order > 1)
 
 
 def dpmpp_2m(schedule, *, middle: bool = True) -> Solver:
@@ -126,7 +125,7 @@ def dpmpp_3m(schedule, *, eta: float = 0.0, halved: bool = False) -> Solver:
   return multistep(schedule, 3, eta, halved=halved)
 
 
-def of_noise(schedule, order: int, clock, rate: float) -> Solver:
+def eps_multistep(schedule, order: int, clock, rate: float) -> Solver:
   """Polynomials of eps: x_s / alpha_s = x_t / alpha_t + int eps d(sigma / alpha).
 
   Args:
@@ -137,23 +136,21 @@ def of_noise(schedule, order: int, clock, rate: float) -> Solver:
     ValueError: if the order is not 1 to 4.
   """
   if order not in (1, 2, 3, 4):
-    raise ValueError(f'config.sample.order is {order}; it must be 1, 2, 3 or 4.')
+    raise ValueError(f'order is {order}; it must be 1, 2, 3 or 4.')
 
-  def step(denoise, x, history, t, s, keys):
-    del keys
+  def step(denoise, x, x0, history, t, s, keys):
     now, then = schedule(t), schedule(s)
-    x0 = denoise(x, t)
-    history = push(history, noise_in(x, x0, now), clock(schedule, t))
+    history = push(history, eps_in(x, x0, now), clock(schedule, t))
     away = drift(history, clock(schedule, s) - history.at[0], rate)
     # The x0 for which the mean eps would lead to x; at alpha = 0 there is no drift.
     mean = x0 - away * jnp.where(now[0] > 0, now[1] / now[0], 0.0)
     return transfer(x, mean, now, then), pop(history)
-  return Solver(lambda x: forgotten(x, order - 1), step)
+  return Solver(lambda x: empty(x, order - 1), step, remembers=order > 1)
 
 
 def deis(schedule, *, order: int = 3) -> Solver:
   """DEIS, arXiv:2204.13902: polynomials of eps in lambda."""
-  return of_noise(schedule, order, half_log_snr, -1.0)
+  return eps_multistep(schedule, order, half_log_snr, -1.0)
 
 
 def lms(schedule, *, order: int = 4) -> Solver:
@@ -161,7 +158,7 @@ def lms(schedule, *, order: int = 4) -> Solver:
   def ratio(schedule, t):
     alpha, sigma = schedule(t)
     return sigma / alpha
-  return of_noise(schedule, order, ratio, 0.0)
+  return eps_multistep(schedule, order, ratio, 0.0)
 
 
 def unipc(schedule, *, order: int = 2) -> Solver:
@@ -176,10 +173,9 @@ def unipc(schedule, *, order: int = 2) -> Solver:
   if order not in (2, 3):
     raise ValueError(f'order is {order}; unipc takes 2 or 3.')
 
-  def step(denoise, x, state, t, s, keys):
-    del keys
+  def step(denoise, x, x0, state, t, s, keys):
     x_last, t_last, history = state
-    now, at, x0 = schedule(t), half_log_snr(schedule, t), denoise(x, t)
+    now, at = schedule(t), half_log_snr(schedule, t)
     h = at - history.at[0]
     with_new = History((*history.values, x0), (*history.at, at))
     mean = history.values[0] + drift(with_new, h, 1.0, middle=True)
@@ -189,4 +185,5 @@ def unipc(schedule, *, order: int = 2) -> Solver:
     history = pop(push(history, x0, at))
     mean = x0 + drift(history, half_log_snr(schedule, s) - at, 1.0, middle=True)
     return transfer(x, mean, now, schedule(s)), (x, t, history)
-  return Solver(lambda x: (x, jnp.ones((), x.dtype), forgotten(x, order)), step)
+  return Solver(lambda x: (x, jnp.ones((), x.dtype), empty(x, order)), step,
+                remembers=True)

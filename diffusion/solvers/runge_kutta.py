@@ -1,27 +1,26 @@
-"""No memory, up to two evaluations a step."""
+"""No state, up to two evaluations a step."""
 import math
 
 import jax
 import jax.numpy as jnp
 
-from diffusion.schedule import log_snr, time_of
-from diffusion.solvers import steps
-from diffusion.solvers.steps import Solver, stateless, transfer, velocity
+from diffusion import posterior, specs
+from diffusion.posterior import transfer, velocity
+from diffusion.schedules import log_snr, time_from_log_snr
+from diffusion.solvers.solver import Solver, stateless
 
 
 def euler(schedule) -> Solver:
   """Euler's method in t. On the flow schedule it is DDIM."""
-  def step(denoise, x, t, s, keys):
-    del keys
-    return x + (s - t) * velocity(schedule, x, denoise(x, t), t)
+  def step(denoise, x, x0, t, s, keys):
+    return x + (s - t) * velocity(schedule, x, x0, t)
   return stateless(step)
 
 
 def heun(schedule) -> Solver:
   """Heun's second order in t, the last step by Euler: arXiv:2206.00364 alg. 1."""
-  def step(denoise, x, t, s, keys):
-    del keys
-    slope = velocity(schedule, x, denoise(x, t), t)
+  def step(denoise, x, x0, t, s, keys):
+    slope = velocity(schedule, x, x0, t)
     guess = x + (s - t) * slope
     def corrected():
       ahead = velocity(schedule, guess, denoise(guess, s), s)
@@ -36,23 +35,22 @@ def edm(schedule, *, churn: float = 0.15, low: float = 0.05, high: float = 50.0,
 
   Args:
     churn: gamma there, by which sigma / alpha grows; S_churn / steps, and at most
-      sqrt(2) - 1. At t = 1 there is no way back.
+      sqrt(2) - 1. At t = 1 there is no way back. 0 is `heun`.
     low, high: S_min, S_max: where sigma / alpha is between them.
     noise: S_noise, standard deviation of the noise that is added.
   """
-  churn, second_order = min(churn, math.sqrt(2) - 1), heun(schedule)
+  specs.not_negative(churn=churn, low=low, high=high, noise=noise)
+  growth = 2 * math.log1p(min(churn, math.sqrt(2) - 1))  # of -log-SNR
 
-  def step(denoise, x, t, s, keys):
-    alpha, sigma = schedule(t)
+  def perturb(x, t, keys):
+    alpha, sigma = now = schedule(t)
     inside = (low * alpha <= sigma) & (sigma <= high * alpha)
-    back = time_of(schedule, log_snr(schedule, t) - 2 * math.log1p(churn))
+    back = time_from_log_snr(schedule, log_snr(schedule, t) - growth)
     back = jnp.where(inside, jnp.maximum(back, t), t)
-    then = schedule(back)
-    kept = jnp.where(back > t, then[0] / alpha, 1.0)
-    added = jnp.sqrt(jnp.maximum(then[1]**2 - (kept * sigma)**2, 0.0))
-    x = kept * x + noise * added * steps.gaussian(keys, x)
-    return second_order.step(denoise, x, (), back, s, keys)[0]
-  return stateless(step)
+    return posterior.renoise(x, now, schedule(back), keys, noise), back
+  if not churn:
+    return heun(schedule)
+  return heun(schedule)._replace(perturb=perturb, stochastic=True)
 
 
 def dpmpp_2s(schedule, *, eta: float = 0.0) -> Solver:
@@ -61,16 +59,16 @@ def dpmpp_2s(schedule, *, eta: float = 0.0) -> Solver:
   A step that starts or ends at an infinite log-SNR is of first order. eta > 0 goes
   further and adds noise, as DDIM does: "2S ancestral".
   """
-  def step(denoise, x, t, s, keys):
+  specs.not_negative(eta=eta)
+  def step(denoise, x, x0, t, s, keys):
     now, then = schedule(t), schedule(s)
-    fresh = steps.ancestral(now, then, eta)
-    down = steps.remaining(then[1], fresh)
+    noise_std = posterior.posterior_std(now, then, eta)
+    down = posterior.kept_std(then[1], noise_std)
     # The log-SNR half way is the sum of half of it at either end.
     middle = jnp.log(now[0]) - jnp.log(now[1]) + jnp.log(then[0]) - jnp.log(down)
-    x0 = denoise(x, t)
     def ahead():
-      at = time_of(schedule, middle)
+      at = time_from_log_snr(schedule, middle)
       return denoise(transfer(x, x0, now, schedule(at)), at)
-    x0 = jax.lax.cond(jnp.isfinite(middle), ahead, lambda: x0)
-    return transfer(x, x0, now, then, fresh, keys)
-  return stateless(step)
+    halfway = jax.lax.cond(jnp.isfinite(middle), ahead, lambda: x0)
+    return transfer(x, halfway, now, then, noise_std, keys)
+  return stateless(step, stochastic=eta > 0)

@@ -132,10 +132,14 @@ def test_a_pillow_without_raqm_is_refused(monkeypatch):
     emoji.load_font()
 
 
-@pytest.mark.parametrize('size', [0, 7, 129])
-def test_size_out_of_range_is_refused(size):
-  with pytest.raises(ValueError, match=f'config.data.size is {size}.* 8 to 128'):
+@pytest.mark.parametrize('size, expected', [
+    (0, 'above 0'), (7, 'squares of 8 to 128'), (129, 'squares of 8 to 128'),
+    ((64, 32), 'squares of 8 to 128')])
+def test_size_out_of_range_is_refused(size, expected):
+  with pytest.raises(ValueError) as error:
     emoji.EmojiConfig(name='x', size=size)
+  assert f'config.data.size is {size}' in str(error.value)
+  assert expected in str(error.value)
 
 
 @needs_font

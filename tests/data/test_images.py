@@ -1,4 +1,4 @@
-"""What is written reads back, and what is no picture is refused."""
+"""What is written reads back, what is cropped is where it says, the rest is refused."""
 import io
 
 import numpy as np
@@ -41,21 +41,23 @@ def test_a_film_has_all_its_frames(tmp_path):
     np.testing.assert_allclose(np.asarray(film.convert('RGB')), 240, atol=8)
 
 
-def test_reads_the_central_square(tmp_path):
+@pytest.mark.parametrize('size', [(4, 4), (8, 4), (3, 3)])
+def test_reads_the_middle(size, tmp_path):
   wide = np.zeros((10, 30, 3), np.uint8)
   wide[:, 10:20] = (10, 200, 30)
   Image.fromarray(wide).save(tmp_path / 'wide.png')
-  assert (images.read(str(tmp_path / 'wide.png'), 4) == (10, 200, 30)).all()
+  found = images.read(str(tmp_path / 'wide.png'), size)
+  assert found.shape == (*size, 3) and (found == (10, 200, 30)).all()
 
 
 def test_what_is_no_picture_is_refused(tmp_path, monkeypatch):
   (tmp_path / 'a.png').write_text('<html>')
   with pytest.raises(ValueError, match='a.png cannot be read: not a picture'):
-    images.read(str(tmp_path / 'a.png'), 8)
+    images.read(str(tmp_path / 'a.png'), (8, 8))
   Image.new('RGB', (40, 40)).save(tmp_path / 'big.png')
   monkeypatch.setattr(images, 'MOST_PIXELS', 1000)
   with pytest.raises(ValueError, match='too many pixels: 40 x 40'):
-    images.read(str(tmp_path / 'big.png'), 8)
+    images.read(str(tmp_path / 'big.png'), (8, 8))
 
 
 def stored(picture, kind='PNG', **options) -> bytes:
@@ -113,7 +115,7 @@ def alpha():
         'grey', 'grey alpha', 'one bit'])
 @pytest.mark.parametrize('size', [32, 8])
 def test_every_mode_becomes_rgb(data, left, right, size):
-  image = images.decode(data, size)
+  image = images.decode(data, (size, size)).image
   assert image.shape == (size, size, 3) and image.dtype == np.uint8
   inner = image.astype(int)
   assert np.abs(inner[:, :size // 4] - left).max() <= 6
@@ -128,14 +130,112 @@ def test_exif_turns_the_picture(orientation):
   exif[images.ORIENTATION] = orientation
   data = stored(picture, 'JPEG', quality=100, subsampling=0, exif=exif)
   expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-  np.testing.assert_array_equal(images.decode(data, 32), np.asarray(expected))
+  np.testing.assert_array_equal(images.decode(data, (32, 32)).image,
+                                np.asarray(expected))
 
 
-def test_the_place_of_the_square():
+def test_the_place_of_the_crop():
   wide = Image.new('RGB', (90, 30), 'black')
   wide.paste((0, 200, 0), (60, 0, 90, 30))
   for place, green in ((0.0, 0), (0.5, 0), (1.0, 200)):
-    assert (images.decode(stored(wide), 30, place=place) == (0, green, 0)).all()
+    image = images.decode(stored(wide), (30, 30), place=place).image
+    assert (image == (0, green, 0)).all()
+
+
+def smooth(rng, height, width):
+  """A random picture without sharp edges."""
+  coarse = rng.integers(0, 256, (height // 9 + 2, width // 9 + 2, 3), np.uint8)
+  return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def test_a_crop_is_the_largest_of_its_shape_resized(seed=3):
+  """Against a rectangle found in real numbers, and Pillow's exact resize of it."""
+  rng = np.random.default_rng(seed)
+  for _ in range(60):
+    height, width, h, w = (int(n) for n in rng.integers(8, 120, 4))
+    case = f'seed {seed}: {height} x {width} to {h} x {w}'
+    picture, place = smooth(rng, height, width), rng.random()
+    largest = np.array((h, w)) * min(height / h, width / w)
+    crop = np.floor(largest + 0.5 + 1e-9)  # to whole pixels
+    corner = np.floor(((height, width) - crop) * place + 0.5)
+    assert (crop >= 1).all() and (corner + crop <= (height, width)).all()
+    cut = picture.crop((*corner[::-1], *(corner + crop)[::-1]))
+    expected = np.asarray(cut.resize((w, h), Image.Resampling.LANCZOS))
+    image, sizes = images.decode(stored(picture), (h, w), place=place)
+    assert image.shape == (h, w, 3) and image.dtype == np.uint8, case
+    error = np.abs(image.astype(int) - expected)  # of shrinking in two steps
+    assert error.mean() < 2 and error.max() < 25, case
+    found = height, width, *(corner * (h, w) / crop), h, w
+    np.testing.assert_allclose(sizes, found, rtol=1e-6, err_msg=case)
+
+
+def test_squares_are_cut_as_they_always_were(seed=5):
+  """Bit for bit the rule of the first version: whole pixels, then one resize."""
+  rng = np.random.default_rng(seed)
+  for _ in range(60):
+    height, width, size = (int(n) for n in rng.integers(1, 120, 3))
+    picture, place = smooth(rng, height, width), rng.random()
+    side = min(height, width)
+    left = int((width - side) * place + 0.5)
+    top = int((height - side) * place + 0.5)
+    expected = picture.crop((left, top, left + side, top + side))
+    if side != size:
+      expected = expected.resize((size, size), Image.Resampling.LANCZOS,
+                                 reducing_gap=3.0)
+    image = images.decode(stored(picture), (size, size), place=place).image
+    np.testing.assert_array_equal(image, np.asarray(expected), f'seed {seed}')
+
+
+@pytest.mark.parametrize('orientation, back', [
+    (1, None), (3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90)])
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG'])
+def test_the_crop_is_where_sizes_say(kind, orientation, back, seed=11):
+  """Red grows to the right, green down: the pixels tell where they come from."""
+  rng = np.random.default_rng(seed)
+  options = {'quality': 100, 'subsampling': 0} if kind == 'JPEG' else {}
+  for _ in range(8):
+    # Whole blocks of a JPEG, which at an eighth has whole pixels of 8 by 8 only.
+    (height, width), (h, w) = 8 * rng.integers(15, 62, 2), rng.integers(20, 60, 2)
+    case = f'seed {seed}: {height} x {width} to {h} x {w}'
+    ramp = np.zeros((height, width, 3), np.uint8)
+    ramp[..., 0] = np.round(np.linspace(0, 255, width))
+    ramp[..., 1] = np.round(np.linspace(0, 255, height))[:, None]
+    picture, exif = Image.fromarray(ramp), Image.Exif()
+    exif[images.ORIENTATION] = orientation
+    picture = picture if back is None else picture.transpose(back)
+    image, sizes = images.decode(stored(picture, kind, exif=exif, **options),
+                                 (int(h), int(w)), place=rng.random())
+    np.testing.assert_array_equal(sizes[[0, 1, 4, 5]], (height, width, h, w), case)
+    for values, whole, offset in ((image[..., 0].mean(0), width, sizes[3]),
+                                  (image[..., 1].mean(1), height, sizes[2])):
+      at = np.arange(len(values)) + 0.5  # where the pixels' middles are, in the crop
+      slope, first = np.polyfit(at[2:-2], values[2:-2], 1)
+      # A value v is that of column v / 255 * (whole - 1), whose middle is half on.
+      start = (first / 255 * (whole - 1) + 0.5) / (slope / 255 * (whole - 1))
+      np.testing.assert_allclose(start, offset, atol=0.3, rtol=0.04, err_msg=case)
+
+
+def test_what_was_resized_before_knows_its_original():
+  image, sizes = images.decode(stored(halves((40, 20))), (20, 30), original=(200, 400))
+  assert image.shape == (20, 30, 3) and sizes.dtype == np.float32
+  assert sizes.tolist() == [200, 400, 0, 5, 20, 30]
+  plain = b'P6\n3 2\n255\n' + bytes(range(18))
+  image, sizes = images.decode(plain, (2, 3))
+  np.testing.assert_array_equal(image, np.arange(18).reshape(2, 3, 3))
+  assert sizes.tolist() == [2, 3, 0, 0, 2, 3]
+  assert images.decode(plain, (2, 3), original=(8, 12)).sizes[:2].tolist() == [8, 12]
+
+
+@pytest.mark.parametrize('size, expected', [
+    (32, (32, 32)), ((48, 32), (48, 32)), ([48, 32], (48, 32)), (0, None), (-4, None),
+    ((3, 0), None), ((3,), None), ((1, 2, 3), None), ('32', None), (2.0, None),
+    (True, None)])
+def test_a_size_is_pixels_or_height_and_width(size, expected):
+  if expected:
+    assert images.height_width(size) == expected
+    return
+  with pytest.raises(ValueError, match='config.data.size is '):
+    images.height_width(size)
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'JPEG'])
@@ -145,7 +245,8 @@ def test_stripes_too_fine_for_the_size_become_grey(kind, side):
   stripes = np.zeros((side, side, 3), np.uint8)
   stripes[:, ::2] = 255
   options = {'quality': 100, 'subsampling': 0} if kind == 'JPEG' else {}
-  image = images.decode(stored(Image.fromarray(stripes), kind, **options), 32)
+  data = stored(Image.fromarray(stripes), kind, **options)
+  image = images.decode(data, (32, 32)).image
   assert np.abs(image[4:-4, 4:-4].astype(int) - 127).max() <= 12
 
 
@@ -155,8 +256,8 @@ def test_a_file_cut_short_is_bad_or_whole(kind, cut):
   rng = np.random.default_rng(0)
   data = stored(Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)), kind)
   try:
-    whole = images.decode(data, 64)
-    assert (images.decode(data[:cut], 64) == whole).all()
+    whole = images.decode(data, (64, 64)).image
+    assert (images.decode(data[:cut], (64, 64)).image == whole).all()
   except Bad as e:
     assert e.reason in ('not a picture', 'damaged picture')
   else:
@@ -172,6 +273,6 @@ def test_flipped_bits_raise_nothing_but_bad():
       for at in rng.integers(0, len(data), 3):
         broken[at] ^= 1 << rng.integers(8)
       try:
-        assert images.decode(bytes(broken), 16).shape == (16, 16, 3)
+        assert images.decode(bytes(broken), (16, 24)).image.shape == (16, 24, 3)
       except Bad:
         pass

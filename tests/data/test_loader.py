@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from data import loader, sources, tokenizers
-import made
+from helpers.commands import PLACES
+from helpers import made
 
 N = 32
 HERE = pathlib.Path(__file__).parent
@@ -77,7 +78,7 @@ def random(pictures):
 
 
 def assert_same(a, b):
-  for key in ('image', 'tokens'):
+  for key in ('image', 'tokens', 'sizes'):
     np.testing.assert_array_equal(a[key], b[key])
 
 
@@ -91,6 +92,23 @@ def test_the_global_batch_is_the_same_for_any_number_of_processes(pictures, bpe)
     for whole in alone:
       got = [next(part) for part in parts]
       assert_same({k: np.concatenate([part[k] for part in got]) for k in whole}, whole)
+
+
+def test_a_batch_says_where_its_crops_lie(pictures, bpe, tmp_path):
+  """Of pictures 16 high and 24 wide, whose crops of 12 by 6 are 16 by 8."""
+  root = pathlib.Path(pictures.sources[0].root)
+  tall = sources.Pictures(made.config(
+      tmp_path, source='folder', path=str(root), size=(12, 6), crop='random',
+      flip=True))
+  batches = iterator(tall, bpe, seed=2)
+  batch, k = next(batches), batches.reader.order
+  assert batch['image'].shape == (8, 12, 6, 3) and batch['image'].dtype == np.uint8
+  assert batch['sizes'].shape == (8, 6) and batch['sizes'].dtype == np.float32
+  for row, sizes in enumerate(batch['sizes']):
+    np.testing.assert_array_equal(sizes, tall.decoded(k[row], (2, row))['sizes'])
+    np.testing.assert_array_equal(sizes[[0, 1, 2, 4, 5]], (16, 24, 0, 12, 6))
+    assert 0 <= sizes[3] <= (24 - 8) * 6 / 8
+  assert len(set(batch['sizes'][:, 3])) > 3
 
 
 def test_goes_on_anywhere_with_any_processes_and_threads(pictures, bpe):
@@ -125,12 +143,12 @@ def test_records_that_have_changed_are_refused(pictures, bpe, tmp_path):
 def test_a_mixture_keeps_to_its_weights_and_to_the_epochs_of_each(bpe, tmp_path):
   made.folder(tmp_path / 'a', 10)
   made.parquet(tmp_path / 'b' / 'b.parquet', 25)
-  c = made.config(tmp_path, mix=(
+  c = made.config(tmp_path, mixture=(
       (3, {'source': 'folder', 'path': str(tmp_path / 'a')}),
       (1.0, {'source': 'parquet', 'path': str(tmp_path / 'b')})))
   sources.prepare(c)
   mixed = sources.Pictures(c)
-  order = loader.order(mixed, 5)
+  order = loader.record_order(mixed, 5)
   got = [order[k] for k in range(400)]
   assert sum(i < 10 for i in got) == 300
   for n in range(20, 400, 20):  # never far from the weights
@@ -153,7 +171,7 @@ def test_each_group_of_parquet_is_read_once_an_epoch(bpe, tmp_path):
   read_group = source._read
   source._read = lambda at, column: reads.append((at, column)) or read_group(at, column)
   source._open_cache()
-  order, starts = loader.order(pictures, 1), np.array(source.starts)
+  order, starts = loader.record_order(pictures, 1), np.array(source.starts)
   epochs = [[order[k] for k in range(73 * e, 73 * (e + 1))] for e in range(3)]
   for epoch in epochs:
     assert sorted(epoch) == list(range(73))
@@ -175,7 +193,7 @@ def test_bad_pictures_are_counted_as_they_are_given(bpe, tmp_path):
   batches = iterator(pictures, bpe)
   for k in range(1, 9):
     batch = next(batches)
-    assert batches.tally.read == 8 * k and 'problem' not in batch
+    assert batches.tally.total == 8 * k and 'problem' not in batch
     assert not {0, 1} & set(numbers(batch))
   assert batches.tally.by_reason() == {'not a picture': 4}  # two, in each of two epochs
   iterator(pictures, bpe).close()
@@ -199,9 +217,9 @@ def test_workers_give_the_same_stream_and_die_with_a_killed_trainer(
   place = tmp_path / 'place.json'
   place.write_text(json.dumps(batches.get_state()))
   process = subprocess.Popen(
-      [sys.executable, HERE / 'stream.py', pictures.sources[0].root, place, '2'],
+      [sys.executable, '-m', 'helpers.stream', pictures.sources[0].root, place, '2'],
       text=True, cwd=HERE.parent.parent, stdout=subprocess.PIPE,
-      stderr=subprocess.DEVNULL)
+      stderr=subprocess.DEVNULL, env=os.environ | {'PYTHONPATH': PLACES})
   got = []
   for line in process.stdout:
     said = json.loads(line)

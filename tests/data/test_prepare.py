@@ -10,8 +10,8 @@ from PIL import Image
 import pytest
 
 from data import shards, sources
-import made
-import scripts as forks
+from helpers.commands import DATA, ROOT, Commands
+from helpers import made
 
 N = 40
 
@@ -74,6 +74,32 @@ def test_pictures_are_resized_and_small_ones_stay_as_they_are(tmp_path):
   assert np.abs(np.asarray(pictures[0]) - expected).mean() < 3
 
 
+def test_pictures_are_brought_down_until_they_cover_the_size(tmp_path):
+  """And remember how large they were, also when they are prepared twice."""
+  (tmp_path / 'in').mkdir()
+  for name, size in (('a', (90, 60)), ('b', (60, 90)), ('c', (30, 18))):
+    Image.new('RGB', size, (200, 30, 60)).save(tmp_path / 'in' / f'{name}.png')
+    (tmp_path / 'in' / f'{name}.txt').write_text(name)
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'), size=(24, 12))
+  manifest = prepare(c, tmp_path / 'out', size=(24, 12), count=1)
+  assert manifest['settings']['size'] == [24, 12]
+  twice = made.config(tmp_path, source='array_record', path=str(tmp_path / 'out'))
+  prepare(twice, tmp_path / 'twice', size=12, count=1)
+  for out, expected in (('out', [(36, 24), (16, 24), (30, 18)]),
+                        ('twice', [(18, 12), (12, 18), (20, 12)])):
+    after = prepared(tmp_path, tmp_path / out)
+    stored = [Image.open(io.BytesIO(after.sources[0][i]['image'])) for i in range(3)]
+    assert [picture.size for picture in stored] == expected
+    assert [after[i]['sizes'][:2].tolist() for i in range(3)] == [
+        [60, 90], [90, 60], [18, 30]]
+  before = sources.Pictures(c)
+  c.update(dict(source='array_record', path=str(tmp_path / 'out')))
+  after = sources.Pictures(c)
+  for i in range(3):
+    np.testing.assert_array_equal(after[i]['image'], before[i]['image'])
+    np.testing.assert_allclose(after[i]['sizes'], before[i]['sizes'], atol=0.3)
+
+
 def test_bad_records_are_left_out_and_counted(tmp_path):
   made.folder(tmp_path / 'in', N)
   (tmp_path / 'in' / 'part0' / '00003.png').write_bytes(b'')
@@ -117,7 +143,7 @@ def test_killed_it_goes_on_and_gives_the_same(tmp_path):
   made.folder(tmp_path / 'in', N)
   process = subprocess.Popen(
       [sys.executable, '-m', 'data.prepare', *flags(tmp_path), f'--shards={N}',
-       '--processes=2'], cwd=forks.ROOT, stderr=subprocess.DEVNULL)
+       '--processes=2'], cwd=ROOT, stderr=subprocess.DEVNULL)
   notes = tmp_path / 'out' / 'notes'
   while process.poll() is None and len(list(notes.glob('*.json'))) < 3:
     time.sleep(0.002)
@@ -138,16 +164,16 @@ def test_killed_it_goes_on_and_gives_the_same(tmp_path):
 
 
 @pytest.fixture(scope='module')
-def scripts(tmp_path_factory):
-  started = forks.Scripts(tmp_path_factory.mktemp('forks'), server=forks.DATA)
+def commands(tmp_path_factory):
+  started = Commands(tmp_path_factory.mktemp('forks'), imports=DATA)
   yield started
   started.close()
 
 
-def test_from_the_command_line(tmp_path, scripts):
+def test_from_the_command_line(tmp_path, commands):
   made.folder(tmp_path / 'in', N)
   for said in ('40 pictures in 4 shards', 'is done: 40 pictures'):
-    code, out, err = scripts.run('data.prepare', *flags(tmp_path), '--shards=4',
+    code, out, err = commands.run('data.prepare', *flags(tmp_path), '--shards=4',
                                  '--processes=1')
     assert code == 0 and said in out, err
   assert len(prepared(tmp_path, tmp_path / 'out')) == N
@@ -159,8 +185,8 @@ def test_from_the_command_line(tmp_path, scripts):
     (('--config.data.path=/none',), "'/none', which is not a folder"),
     (('--config.data.source=cats',), "'cats', not one of"),
     (('--', '--runner=DirectRunner'), '--runner=DirectRunner is for Beam')])
-def test_a_mistake_is_one_line_and_exit_code_2(flag, expected, tmp_path, scripts):
-  code, out, err = scripts.run('data.prepare', *flags(tmp_path), *flag)
+def test_a_mistake_is_one_line_and_exit_code_2(flag, expected, tmp_path, commands):
+  code, out, err = commands.run('data.prepare', *flags(tmp_path), *flag)
   assert code == 2 and expected in err and err.count('\n') == 1, err
   assert err.startswith('data.prepare: ') and not (tmp_path / 'out').exists()
 

@@ -9,12 +9,12 @@ def test_counts_by_reason():
   tally = problems.Tally()
   tally.add(np.zeros(90, np.uint8))
   tally.add([problems.CODES['empty file']] * 3 + [problems.CODES['too small']] * 7)
-  assert (tally.read, tally.bad) == (100, 10)
+  assert (tally.total, tally.bad) == (100, 10)
   assert tally.by_reason() == {'empty file': 3, 'too small': 7}
   assert tally.line() == (
       '10 of 100 pictures (10.0%) were bad: 7 too small, 3 empty file')
   both = problems.Tally(tally.counts + tally.counts)  # as of two processes
-  assert (both.read, both.bad) == (200, 20)
+  assert (both.total, both.bad) == (200, 20)
 
 
 @pytest.mark.parametrize('read, bad, most, stops', [
@@ -26,13 +26,13 @@ def test_stops_above_the_share(read, bad, most, stops):
   tally = problems.Tally()
   tally.add([0] * (read - bad) + [problems.CODES['not a picture']] * bad)
   if not stops:
-    return tally.check(most)
+    return tally.check_share(most)
   with pytest.raises(ValueError, match=f'config.data.max_bad is {most:g}.*{bad:,}'):
-    tally.check(most)
+    tally.check_share(most)
 
 
 def test_a_picture_without_a_substitute_stops_at_once():
   tally = problems.Tally()
   tally.add([problems.CODES['no substitute']])
   with pytest.raises(ValueError, match='no good one'):
-    tally.check(1.0)
+    tally.check_share(1.0)

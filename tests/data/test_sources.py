@@ -5,6 +5,7 @@ import os
 import pickle
 
 import numpy as np
+from PIL import Image
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,7 +13,7 @@ import tensorflow_datasets as tfds
 
 from data import sources
 from data.problems import Bad
-import made
+from helpers import made
 
 N = 10
 
@@ -95,7 +96,8 @@ def test_every_record_is_there_once_with_its_caption(kind, tmp_path):
   sources.prepare(c)
   pictures = sources.Pictures(c)
   assert len(pictures) == N and pictures.problems() == {}
-  seen = {made.number(item['image'] + 4): item for item in map(pictures.read, range(N))}
+  items = list(map(pictures.decoded, range(N)))
+  seen = {made.number(item['image'] + 4): item for item in items}
   assert sorted(seen) == list(range(N))
   for i, item in seen.items():
     assert item['caption'].removeprefix('0: ') == made.caption(i)
@@ -114,7 +116,7 @@ def test_one_of_several_captions_is_drawn(tmp_path):
   c = made.config(tmp_path, **write('coco', tmp_path))
   sources.prepare(c)
   pictures = sources.Pictures(c)
-  said = {pictures.read(3, (0, k))['caption'][0] for k in range(60)}
+  said = {pictures.decoded(3, (0, k))['caption'][0] for k in range(60)}
   assert said == set('01234')
 
 
@@ -143,6 +145,30 @@ def test_the_same_pictures_elsewhere_have_the_same_name(tmp_path):
   os.rename(tmp_path / 'folder', tmp_path / 'moved')
   c.path = str(tmp_path / 'moved')
   assert sources.Pictures(c).name == name
+
+
+@pytest.mark.parametrize('kind', ['folder', 'webdataset'])
+def test_what_systems_leave_behind_is_no_picture(kind, tmp_path):
+  """As macOS packs a folder from a camera: its own files between those of a record."""
+  keys = dict(source=kind, path=str(tmp_path / 'in'))
+  junk = b'\0\5\26\7Mac OS X'
+  members = [('.DS_Store', junk), ('./._A.JPG', junk), ('./A.JPG', made.encoded(1)),
+             ('./._A.TXT', junk), ('./A.TXT', b'one'), ('__MACOSX/A.JPG', junk),
+             ('B.Png', made.encoded(2)), ('._B.txt', junk), ('B.txt', b'two')]
+  (tmp_path / 'in' / '__MACOSX').mkdir(parents=True)
+  if kind == 'folder':
+    for name, data in members:
+      (tmp_path / 'in' / name).write_bytes(data)
+  else:
+    made.tar(tmp_path / 'in' / 'a.tar', members)
+    (tmp_path / 'in' / '._a.tar').write_bytes(junk)
+  pictures = sources.Pictures(made.config(tmp_path, **keys))
+  assert [pictures[i]['caption'] for i in range(len(pictures))] == ['one', 'two']
+  assert [made.number(pictures[i]['image']) for i in range(2)] == [1, 2]
+  assert pictures.problems() == {}
+  if kind == 'webdataset':
+    keys['path'] = f'{tmp_path}/in/*'
+    assert len(sources.Pictures(made.config(tmp_path, **keys))) == 2
 
 
 def test_tar_members_that_could_harm_or_are_cut_are_left_out(tmp_path):
@@ -175,7 +201,7 @@ def test_a_caption_of_a_tar_is_a_member_or_a_field_of_json(caption, expected, tm
   fields = {'caption': 'of json', 'deep': {'en': ['of en']}}
   made.tar(tmp_path / 'a.tar', [
       ('1.json', json.dumps(fields).encode()), ('1.cap', b'of cap'),
-      ('1.txt', b'of txt'), ('1.PNG', made.encoded(1))])
+      ('1.TXT', b'of txt'), ('1.PNG', made.encoded(1))])
   c = made.config(tmp_path, source='webdataset', path=f'{tmp_path}/*.tar',
                   caption=caption)
   assert sources.Pictures(c)[0]['caption'] == expected
@@ -218,8 +244,8 @@ def test_every_bad_record_has_its_reason_and_a_substitute(kind, tmp_path):
   assert len(pictures) == len(cases)
   found = {}
   for i in range(len(pictures)):
-    item, code = pictures.read_any(i)
-    again, _ = pictures.read_any(i)
+    item, code = pictures.decoded_or_substitute(i)
+    again, _ = pictures.decoded_or_substitute(i)
     assert made.number(item['image']) == 7 and item['caption'] == 'fine'
     np.testing.assert_array_equal(item['image'], again['image'])
     try:
@@ -237,8 +263,28 @@ def test_where_none_is_good_that_is_said(tmp_path):
   (tmp_path / 'in' / 'a.txt').write_bytes(b'x')
   pictures = sources.Pictures(
       made.config(tmp_path, source='folder', path=str(tmp_path / 'in')))
-  item, code = pictures.read_any(0)
+  item, code = pictures.decoded_or_substitute(0)
   assert code == Bad('no substitute').code and item['image'].shape == (16, 16, 3)
+  assert item['sizes'].tolist() == [16, 16, 0, 0, 16, 16]
+
+
+def test_a_flip_leaves_the_sizes(tmp_path):
+  (tmp_path / 'in').mkdir()
+  ramp = np.zeros((20, 60, 3), np.uint8)
+  ramp[..., 0] = np.arange(0, 240, 4)
+  Image.fromarray(ramp).save(tmp_path / 'in' / 'a.png')
+  (tmp_path / 'in' / 'a.txt').write_text('x')
+  keys = dict(source='folder', path=str(tmp_path / 'in'), crop='random', size=(16, 24))
+  still, turning = (sources.Pictures(made.config(tmp_path, flip=flip, **keys))
+                    for flip in (False, True))
+  mirrored = 0
+  for k in range(20):
+    a, b = still.decoded(0, (1, k)), turning.decoded(0, (1, k))
+    np.testing.assert_array_equal(a['sizes'], b['sizes'])
+    mirrored += not np.array_equal(a['image'], b['image'])
+    assert (np.array_equal(a['image'], b['image'])
+            or np.array_equal(a['image'][:, ::-1], b['image']))
+  assert 3 < mirrored < 17
 
 
 def test_a_class_is_its_name(tmp_path):
@@ -248,81 +294,7 @@ def test_a_class_is_its_name(tmp_path):
   numbers = {f'0: {made.caption(i)}': i for i in range(N)}
   assert len(named) == len(texts) == N
   for i in range(N):
-    number = numbers[texts.read_any(i)[0]['caption']]
-    assert named.read_any(i)[0]['caption'] == CLASSES[number % 3]
+    number = numbers[texts.decoded_or_substitute(i)[0]['caption']]
+    assert named.decoded_or_substitute(i)[0]['caption'] == CLASSES[number % 3]
   with pytest.raises(ValueError, match=r"'x', not one of .*'label'"):
     sources.Pictures(made.config(tmp_path, caption='x', **keys))
-
-
-MISTAKES = {
-    'no path': (dict(source='folder'), "config.data.path is ''"),
-    'no folder': (dict(source='folder', path='{root}/none'), 'not a folder'),
-    'empty folder': (dict(source='folder', path='{root}/empty'), 'holds no pictures'),
-    'no captions': (dict(source='folder', path='{root}/bare'), 'metadata.jsonl'),
-    'metadata without file_name': (dict(source='folder', path='{root}/odd'),
-                                   'no file_name'),
-    'metadata without a caption': (dict(source='folder', path='{root}/dumb'),
-                                   'config.data.caption'),
-    'no such field': (dict(source='folder', path='{root}/dumb', caption='alt'),
-                      "'alt', which is no column"),
-    'no tar matches': (dict(source='webdataset', path='{root}/*.tar'),
-                       'matches no file'),
-    'a tar is missing': (dict(source='webdataset', path='{root}/{{0..3}}.tar'),
-                         '0.tar'),
-    'no tar': (dict(source='webdataset', path='{root}/text.txt'), 'not a plain tar'),
-    'unknown address': (dict(source='webdataset', path='zzz://a/b.tar'), 'zzz'),
-    'no tar path': (dict(source='webdataset'), 'config.data.path is empty'),
-    'no Parquet': (dict(source='parquet', path='{root}/text.txt'),
-                   'not a Parquet file'),
-    'Parquet without pictures': (dict(source='parquet', path='{root}/a.parquet'),
-                                 'config.data.image'),
-    'Parquet without that column': (
-        dict(source='parquet', path='{root}/a.parquet', image='pic'), "'pic', which"),
-    'Parquet with numbers': (
-        dict(source='parquet', path='{root}/a.parquet', image='x'), 'int64'),
-    'Parquet without captions': (
-        dict(source='parquet', path='{root}/b.parquet'), 'config.data.caption'),
-    'no tfds name': (dict(source='tfds'), 'config.data.path is empty'),
-    'unknown tfds name': (dict(source='tfds', path='no_such_set'), 'does not know'),
-    'tfds that needs TensorFlow': (dict(source='tfds', path='coco_captions'),
-                                   'tfds build coco_captions'),
-    'a set to be downloaded by hand': (dict(source='tfds', path='imagenet2012'),
-                                       'should contain two files: ILSVRC2012_img'),
-    'unknown split': (dict(source='shapes', split='night', pictures=8),
-                      'config.data.split'),
-    'a split of a folder': (dict(source='folder', path='{root}/bare', split='test'),
-                            'has no splits'),
-    'unknown crop': (dict(crop='left'), 'config.data.crop'),
-    'unknown choice of captions': (dict(captions='all'), 'config.data.captions'),
-    'mix of nonsense': (dict(mix=(3,)), 'config.data.mix'),
-    'mix with an unknown key': (dict(mix=((1, {'pth': 'x'}),)), "['pth']"),
-    'mix with no weight': (dict(mix=((0, {'path': 'x'}),)), 'above 0'),
-    'mix with an unknown source': (dict(mix=((1, {'source': 'x'}),)), "'x', not one"),
-    'no manifest': (dict(source='array_record', path='{root}/bare'), 'manifest.json'),
-}
-
-
-@pytest.fixture(scope='module')
-def wrong(tmp_path_factory):
-  root = tmp_path_factory.mktemp('wrong')
-  (root / 'empty').mkdir()
-  for name in ('bare', 'odd', 'dumb'):
-    (root / name).mkdir()
-    (root / name / 'a.png').write_bytes(made.encoded(1))
-  (root / 'odd' / 'metadata.jsonl').write_text('{"text": "x"}\n')
-  (root / 'dumb' / 'metadata.jsonl').write_text('{"file_name": "a.png", "alt_": 1}\n')
-  (root / 'text.txt').write_text('text' * 500)
-  pq.write_table(pa.table({'x': [1], 'text': ['a']}), root / 'a.parquet')
-  pq.write_table(pa.table({'image': [b'1']}), root / 'b.parquet')
-  return root
-
-
-@pytest.mark.parametrize('case', MISTAKES)
-def test_a_mistake_names_the_key_in_one_line(case, wrong, tmp_path):
-  keys, expected = MISTAKES[case]
-  keys = {k: v.format(root=wrong) if isinstance(v, str) else v for k, v in keys.items()}
-  c = made.config(tmp_path, **keys)
-  with pytest.raises(ValueError) as error:
-    sources.prepare(c)
-    sources.Pictures(c)
-  assert expected in str(error.value) and '\n' not in str(error.value)

@@ -1,7 +1,7 @@
-"""Every solver and step grid against diffusers and k-diffusion.
+"""Every solver and its timesteps against diffusers and k-diffusion.
 
 tests/fixtures/make_solvers.py made the fixture: the same start, the same exactly known
-denoiser, the same noise and step grid. Where a solver does not depend on the schedule
+denoiser, the same noise and timesteps. Where a solver does not depend on the schedule
 but for its log-SNR, it runs here on another schedule than the reference did. In
 float64, so that what is compared is the formula.
 """
@@ -13,17 +13,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from diffusion import grids, schedule, solvers
-from diffusion.solvers import steps
+from diffusion import guidance, posterior, sampling, schedules, solvers, specs
+from diffusion import timesteps
+from diffusion.gaussian import Mixture
 
 FOUND = np.load(pathlib.Path(__file__).parent.parent / 'fixtures' / 'solvers.npz')
 START, NOISE, MEANS, SHARES = (FOUND[k] for k in ('start', 'noise', 'means', 'shares'))
-STD = 0.3
-SD = schedule.make('scaled_linear', steps=1000)
-ZERO_SNR = schedule.make('scaled_linear', steps=1000, zero_snr=True)
-COSINE_STEPS = schedule.make('cosine', steps=1000)
-LINEAR_STEPS = schedule.make('linear', steps=1000)
-EDM, FLOW, COSINE = schedule.edm, schedule.flow, schedule.cosine
+SD = schedules.SCHEDULES['scaled_linear'](steps=1000)
+ZERO_SNR = schedules.SCHEDULES['scaled_linear'](steps=1000, zero_snr=True)
+COSINE_STEPS = schedules.SCHEDULES['cosine'](steps=1000)
+LINEAR_STEPS = schedules.SCHEDULES['linear'](steps=1000)
+EDM, FLOW, COSINE = schedules.edm, schedules.flow, schedules.cosine
+DATA = Mixture(MEANS, 0.3, SHARES)
 
 CASES = {  # case -> (schedule, solver, its options)
     'ddpm': (SD, 'ddpm', {}),
@@ -73,7 +74,7 @@ CASES = {  # case -> (schedule, solver, its options)
     'k_dpmpp_3m_sde': (FLOW, 'dpmpp_3m', {'eta': 1.0, 'halved': True}),
 }
 
-GRIDS = {  # case -> (schedule, grid, its options)
+TIMESTEPS = {  # case -> (schedule, row, its options)
     'ddpm': (SD, 'leading', {}),
     'ddim_leading': (SD, 'leading', {'offset': 1}),
     'ddim_trailing': (SD, 'trailing', {}),
@@ -91,18 +92,6 @@ GRIDS = {  # case -> (schedule, grid, its options)
 }
 
 
-def denoiser(noise):
-  """The mean of x0 for the mixture of the fixture."""
-  def denoise(x, t):
-    alpha, sigma = (jnp.reshape(v, (-1, 1, 1, 1, 1)) for v in noise(t))
-    variance = alpha**2 * STD**2 + sigma**2
-    apart = x[:, None] - alpha * MEANS                                # [b k h w c]
-    logits = jnp.log(SHARES) - (apart**2 / (2 * variance)).sum((2, 3, 4))
-    each = MEANS + alpha * STD**2 / variance * apart
-    return (jax.nn.softmax(logits)[..., None, None, None] * each).sum(1)
-  return denoise
-
-
 def with_variance(denoise):
   """A network that says something of the variance, too, as the fixture's does."""
   def both(x, t):
@@ -112,48 +101,53 @@ def with_variance(denoise):
 
 
 @functools.cache
-def times_at(noise):
+def times_at(schedule):
   """f64[n] values of sigma / alpha, which may be 0 and infinite -> times."""
-  return jax.jit(lambda ratio: schedule.time_of(noise, -2 * jnp.log(ratio)))
+  return jax.jit(
+      lambda ratio: schedules.time_from_log_snr(schedule, -2 * jnp.log(ratio)))
 
 
 @pytest.fixture
 def given_noise(monkeypatch):
   """What a step is given for keys is the noise itself; and float64."""
-  monkeypatch.setattr(steps, 'gaussian', lambda keys, x: keys)
+  monkeypatch.setattr(posterior, 'noise_like', lambda keys, x: keys)
   with jax.enable_x64():
     yield
 
 
 @pytest.mark.parametrize('case', list(CASES))
 def test_ends_where_the_reference_does(case, given_noise):
-  noise, name, options = CASES[case]
-  solver = solvers.SOLVERS[name](noise, **options)
-  denoise = denoiser(noise)
-  if options.get('variance') == 'learned':
+  schedule, name, options = CASES[case]
+  solver = solvers.SOLVERS[name](schedule, **options)
+  denoise = DATA.denoiser(schedule)
+  if solver.learned_variance:
     denoise = with_variance(denoise)
+  guided = guidance.unguided(denoise)
 
   @jax.jit
   def draw(times):
     def body(carry, item):
       t, s, drawn = item
-      return solver.step(denoise, *carry, t, s, drawn), None
-    x = START * jnp.hypot(*noise(times[0]))
+      return sampling.advance(guided, solver, carry, t, s, drawn), None
+    x = START * jnp.hypot(*schedule(times[0]))
     items = times[:-1], times[1:], jnp.float64(NOISE[:len(times) - 1])
-    return jax.lax.scan(body, (x, solver.init(x)), items)[0][0]
+    return jax.lax.scan(body, (x, solver.init(x), ()), items)[0][0]
 
-  got, expected = draw(times_at(noise)(FOUND[f'{case}/ratio'])), FOUND[f'{case}/out']
+  got, expected = draw(times_at(schedule)(FOUND[f'{case}/ratio'])), FOUND[f'{case}/out']
   # diffusers' steps are float32, and its coefficients of DEIS cancel.
   slack = 1e-12 if case.startswith('k_') else {'deis_3': 1e-5}.get(case, 1e-6)
   np.testing.assert_allclose(got, expected, rtol=0, atol=slack * np.ptp(expected))
 
 
-@pytest.mark.parametrize('case', list(GRIDS))
-def test_the_grid_is_that_of_the_reference(case):
-  noise, name, options = GRIDS[case]
+@pytest.mark.parametrize('case', list(TIMESTEPS))
+def test_the_timesteps_are_those_of_the_reference(case):
+  schedule, name, options = TIMESTEPS[case]
   expected = FOUND[f'{case}/ratio']
-  times = grids.make(name, noise, len(expected) - 1, **options)
-  got = np.exp(-0.5 * np.asarray(schedule.log_snr(noise, times), np.float64))
+  spec = f'{name}({", ".join(f"{k}={v!r}" for k, v in options.items())})'
+  times = timesteps.complete(specs.build(
+      timesteps.TIMESTEPS, spec, 'x', schedule=schedule, steps=len(expected) - 1,
+      t_max=1.0))
+  got = np.exp(-0.5 * np.asarray(schedules.log_snr(schedule, times), np.float64))
   np.testing.assert_allclose(got, expected, rtol=3e-5)
 
 
@@ -161,7 +155,8 @@ def test_adaptive_takes_the_steps_of_the_reference():
   """The first errors are below float32's rounding, and the steps follow from them."""
   with jax.enable_x64():
     start, end = 14 / 15, 0.03 / 1.03  # sigma / alpha is 14 and 0.03
-    draw = jax.jit(lambda x: solvers.adaptive(denoiser(FLOW), FLOW, x, start, end))
+    draw = jax.jit(lambda x: solvers.dpm_solver_23(
+        DATA.denoiser(FLOW), FLOW, x, start, end))
     got, count = draw(START * jnp.hypot(*FLOW(jnp.float64(start))))
   np.testing.assert_array_equal(count, FOUND['adaptive/count'] + 1)
   np.testing.assert_allclose(got, FOUND['adaptive/out'], rtol=0, atol=1e-10)

@@ -6,12 +6,12 @@ import shutil
 import numpy as np
 import pytest
 
-import cli
-import drawing
+from helpers.papers import config
+from helpers.pipelines import MADE, PARTS, with_weights
+import inference
+from inference import loading
 import models
-from papers import config
-from pipelines import MADE, PARTS, with_weights
-from training import mesh as meshes
+from training import sharding
 
 DRAWN = np.load(MADE / 'drawn.npz')
 PROMPTS, STEPS, GUIDANCE = ['a red circle', 'blue'], 4, 3.0  # of the fixture
@@ -24,22 +24,12 @@ def folder(tmp_path_factory):
   return functools.cache(lambda name: with_weights(name, root))
 
 
-def draw(c, noise):
-  mesh = meshes.make()
-  run = drawing.load_public(c, mesh)
-  request = drawing.request_of(run.tokenizer, PROMPTS, c.tokenizer.length)
-  return drawing.draw_all(
-      drawing.make_sampler(run.model, c), {'strong': run.params}, mesh,
-      request | {'noise': noise}, np.zeros(len(PROMPTS), int), seed=0, scale=GUIDANCE,
-      batch=len(PROMPTS))
-
-
 @pytest.mark.parametrize('name', PARTS)
 def test_draws_what_the_pipeline_draws(name, folder):
   """From JSON files, tokens and noise to pixels, by the pipeline's own scheduler."""
-  c = drawing.public_config(str(folder(name)))
-  c.sample.steps = STEPS
-  got = draw(c, DRAWN[f'{name}/noise']).astype(int)
+  model = inference.load(str(folder(name)))
+  got = inference.generate(model, PROMPTS, noise=DRAWN[f'{name}/noise'], steps=STEPS,
+                           guidance=GUIDANCE).astype(int)
   expected = np.round(255 * DRAWN[f'{name}/pictures']).astype(int)
   assert expected.std() > 30 and abs(expected[0] - expected[1]).max() > 30
   assert abs(got - expected).max() <= 1
@@ -98,11 +88,11 @@ def test_the_published_sizes_give_the_config_of_the_paper(case, tmp_path):
          layers_per_block=2, norm_num_groups=32)
   for module, fields in modules.items():
     change(tmp_path / name, module, **fields)
-  got, wanted = drawing.public_config(str(tmp_path / name)), config(paper, variant)
+  got, wanted = loading.config_of(str(tmp_path / name)), config(paper, variant)
   def built(c):
-    return models.build(c.model.to_dict() | {'remat': 'all', 'dtype': 'float32'},
-                        c.condition, c.autoencoder, vocab=40, length=c.tokenizer.length,
-                        size=c.data.size)
+    c = c.copy_and_resolve_references().unlock()
+    c.model.update(dict(remat='none', dtype='float32'))
+    return models.build(c, 40)
   text = repr(built(got)).replace('vocab = 525', 'vocab = 49408')
   text = text.replace('pad = 524', 'pad = 49407')  # of the fixture's tokenizer
   assert text == repr(built(wanted))
@@ -110,8 +100,8 @@ def test_the_published_sizes_give_the_config_of_the_paper(case, tmp_path):
   assert got.tokenizer.length == wanted.tokenizer.length
   for key in ('schedule', 'target'):
     assert got.diffusion[key] == wanted.diffusion[key]
-  frozen = {part for part, _ in wanted.weights}
-  assert {part for part, _ in got.weights} == frozen | {'backbone'}
+  frozen = {part for part, _ in wanted.init_from}
+  assert {part for part, _ in got.init_from} == frozen | {'backbone'}
 
 
 BAD = {
@@ -139,5 +129,6 @@ def test_what_is_no_such_pipeline_is_named(case, folder, tmp_path):
   spoil, said = BAD[case]
   shutil.copytree(folder('sd15'), tmp_path / 'bad')
   spoil(tmp_path / 'bad')
-  with pytest.raises(cli.Mistake, match=said.replace('[', r'\[')):
-    drawing.load_public(drawing.public_config(str(tmp_path / 'bad')), meshes.make())
+  with pytest.raises((ValueError, OSError), match=said.replace('[', r'\[')):
+    loading.load_pipeline(loading.pipeline_config(str(tmp_path / 'bad')),
+                          sharding.make_mesh(1))

@@ -2,35 +2,24 @@
 foreign ones compute (tests/models/test_references.py, test_encoder_references.py)."""
 import functools
 import json
-import pathlib
-import sys
 
 import jax
 import numpy as np
 import pytest
 from safetensors import numpy as storage
 
-ROOT = pathlib.Path(__file__).parent.parent
-sys.path.append(str(ROOT / 'models'))
-
+from helpers import references, seeded
 from interop import names, weights
-import models
-import seeded
-import test_encoder_references as encoders
-import test_references as references
 
-FOREIGN = json.loads((ROOT / 'fixtures' / 'foreign.json').read_text())
+FOREIGN = json.loads((references.FIXTURES / 'foreign.json').read_text())
 
 
 @functools.cache
 def shapes(case):
   """The parameters of our module of a case, as shapes."""
   if case not in references.CASES:
-    return encoders.shapes(case)
-  given = references.case(case)
-  backbone = models.make(models.BACKBONES, references.CASES[case], 'config.model')
-  return jax.eval_shape(backbone.init, jax.random.key(0), *(
-      given[k] for k in ('x', 't', 'text', 'mask', 'pooled')))['params']
+    return references.encoder_shapes(case)
+  return references.backbone_shapes(case)
 
 
 def foreign(case):

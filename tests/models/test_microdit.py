@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import models
-from models import experts, microdit
+from models.backbones import experts, microdit
+from helpers.small_models import built
 
 D, N, E = 4, 12, 3
 X = jax.random.normal(jax.random.key(0), (2, N, D))
@@ -74,11 +74,9 @@ def test_a_block_does_not_mind_the_order_of_patches():
 ])
 def test_a_wrong_config_is_refused_by_name(fields, message):
   with pytest.raises(ValueError, match=message):
-    models.build(dict(name='microdit', **fields), dict(name='none'), dict(name='none'),
-                 vocab=10, length=4, size=16)
+    built(dict(name='microdit', **fields), dict(name='none'), size=16)
 
 
 def test_it_needs_a_text():
-  with pytest.raises(ValueError, match="config.condition.name is 'none'"):
-    models.build(dict(name='microdit'), dict(name='none'), dict(name='none'),
-                 vocab=10, length=4, size=16)
+  with pytest.raises(ValueError, match="condition.name is 'none', which gives no text"):
+    built(dict(name='microdit'), dict(name='none'), size=16)

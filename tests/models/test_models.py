@@ -1,34 +1,32 @@
 """What the modules promise: shapes, dtypes, identities, what they may see."""
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from helpers.small_models import built
 import models
-from models import attention, autoencoder, condition, dit, layers, mmdit, splash
-from models import text_to_image, unet
+from models import layers
+from models.backbones import dit, mmdit, unet_blocks
+from models.conditions import label
 
 B, SIZE, L = 2, 8, 6
-UNET = dict(width=8, mults=(1, 2), blocks=1, attention=(0, 1), head_width=4,
-            groups=4, patch=2, positions=True)
+UNET = dict(name='unet', width=8, channel_mult=(1, 2), num_res_blocks=1,
+            attention=(0, 1), head_width=4, groups=4, patch=2, positions=True)
+TEXT = dict(name='text', width=8, depth=2, heads=2)
 X = jax.random.normal(jax.random.key(0), (B, SIZE, SIZE, 3))
 T = jnp.array([0.2, 0.7])
 TOKENS = jnp.array([[1, 5, 7, 0, 0, 0], [1, 9, 4, 3, 2, 0]])
 
 
-def net(dtype=jnp.float32):
-  return text_to_image.TextToImage(
-      condition.Text(12, L, 8, 2, 2, dtype), unet.UNet(dtype=dtype, **UNET),
-      autoencoder.Pixels())
+def net(dtype='float32'):
+  return built(UNET | dict(dtype=dtype), TEXT, size=SIZE, length=L)
 
 
 @pytest.fixture(scope='module')
 def trained():
   """Parameters moved off their start, where much is zero."""
-  shapes = jax.eval_shape(net().init, jax.random.key(1), X, T, TOKENS)['params']
-  return moved(shapes)
+  return moved(models.param_shapes(net(), (SIZE, SIZE), L))
 
 
 def moved(shapes):
@@ -39,11 +37,13 @@ def moved(shapes):
 
 @jax.jit
 def apply(params, x=X, t=T, tokens=TOKENS):
-  return net().apply({'params': params}, x, t, tokens)
+  return net().apply({'params': params}, x, models.Scalars(t), tokens)
 
 
 def test_a_fresh_network_predicts_zero_of_the_right_shape():
-  out, params = jax.jit(net().init_with_output)(jax.random.key(1), X, T, TOKENS)
+  params = jax.jit(lambda key: models.init_params(net(), key, (SIZE, SIZE), L))(
+      jax.random.key(1))
+  out = apply(params)
   assert out.shape == X.shape and out.dtype == jnp.float32
   np.testing.assert_array_equal(out, 0)
   assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype('float32')}
@@ -80,84 +80,25 @@ def test_the_caption_and_the_time_matter(trained):
 
 
 def test_bfloat16_stays_near_float32(trained):
-  half = jax.jit(net(jnp.bfloat16).apply)({'params': trained}, X, T, TOKENS)
+  half = jax.jit(net('bfloat16').apply)({'params': trained}, X, models.Scalars(T),
+                                        TOKENS)
   whole = apply(trained)
   assert half.dtype == jnp.float32
   assert jnp.abs(half - whole).max() < 0.1 * jnp.abs(whole).max()
 
 
-def test_attention_is_a_softmax_over_what_is_seen():
-  q, k, v = (jax.random.normal(jax.random.key(i), (2, 5, 3, 4)) for i in range(3))
-  mask = jnp.array([[True] * 5, [True, True, False, False, True]])
-  got = attention.attend(q, k, v, mask)
-  for b in range(2):
-    for h in range(3):
-      logits = np.asarray(q[b, :, h] @ k[b, :, h].T) / 2.0
-      e = np.exp(logits) * np.asarray(mask[b])
-      expected = e / e.sum(-1, keepdims=True) @ np.asarray(v[b, :, h])
-      np.testing.assert_allclose(got[b, :, h], expected, atol=1e-5)
-
-
-def test_attention_in_blocks_is_attention():
-  n = 2 * attention.ROWS
-  q = jax.random.normal(jax.random.key(0), (1, n, 1, 4))
-  k, v = (jax.random.normal(jax.random.key(i), (1, 7, 1, 4)) for i in (1, 2))
-  mask = jnp.arange(7)[None] < 5
-  def run(function):
-    return jax.jit(jax.value_and_grad(
-        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5),
-               run(attention.in_blocks), run(attention.plain))
-
-
-def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
-  q = jax.random.normal(jax.random.key(0), (4, 130, 2, 8))
-  k, v = (jax.random.normal(jax.random.key(i), (4, 7, 2, 8)) for i in (1, 2))
-  mask = jnp.arange(7)[None] < jnp.array([[5], [7], [1], [3]])
-  def run(function):
-    return jax.jit(jax.value_and_grad(
-        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
-  want = run(attention.plain)
-  def close(a, b):
-    np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-3)
-  jax.tree.map(close, run(functools.partial(splash.attend, interpret=True)), want)
-  mesh = jax.make_mesh((2, 2, 2), ('data', 'fsdp', 'tensor'),
-                       axis_types=(jax.sharding.AxisType.Auto,) * 3)
-  assert splash.spread(q, interpret=True) is None  # eight devices, and no mesh known
-  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-    assert splash.spread(q[:3], interpret=True) is None
-    over = splash.spread(q, interpret=True)
-  def known(*args):
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-      return over(*args)
-  q, k, v, mask = jax.device_put((q, k, v, mask), jax.sharding.NamedSharding(
-      mesh, jax.sharding.PartitionSpec()))
-  jax.tree.map(close, run(known), want)
-
-
-def test_cudnn_is_asked_once_and_left_where_it_fails(monkeypatch):
-  monkeypatch.setattr(jax, 'default_backend', lambda: 'gpu')
-  attention.flash_works.cache_clear()
-  q = jnp.ones((1, 3, 1, 8), jnp.bfloat16)
-  with pytest.warns(UserWarning, match='without cuDNN'):
-    out = attention.attend(q, q, q)
-  np.testing.assert_array_equal(out, q)
-  attention.attend(q, q, q)  # says nothing a second time
-  attention.flash_works.cache_clear()
-
-
 def test_what_is_computed_again_changes_nothing():
   def run(remat):
     net = dit.DiT(width=8, depth=2, heads=2, remat=remat)
-    args = X[:, :, :, :1].repeat(4, -1), T, *condition.Nothing().apply({}, TOKENS)
+    args = X[:, :, :, :1].repeat(4, -1), models.Scalars(T), models.Context()
     params = moved(jax.eval_shape(net.init, jax.random.key(0), *args)['params'])
     loss = lambda p: jnp.square(net.apply({'params': p}, *args)).sum()
     made = jax.jit(jax.value_and_grad(loss)).trace(params)
     return made.lower().compile()(params), str(made.jaxpr).count('remat')
-  want, none = run('all')
+  want, none = run('none')
   assert not none
-  for keep in ('dots', 'none'):
-    got, some = run(keep)
+  for recomputed in ('dots', 'full'):
+    got, some = run(recomputed)
     assert some
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
                  got, want)
@@ -166,8 +107,8 @@ def test_what_is_computed_again_changes_nothing():
 def test_a_program_does_not_grow_with_the_depth():
   def size(depth):
     net = mmdit.MMDiT(width=8, depth=depth, heads=2, dual=depth // 2, remat='dots')
-    args = (jnp.zeros((1, 4, 4, 16)), jnp.zeros(1), jnp.zeros((1, L, 5)),
-            jnp.ones((1, L), bool), jnp.zeros((1, 3)))
+    args = (jnp.zeros((1, 4, 4, 16)), models.Scalars(jnp.zeros(1)), models.Context(
+        jnp.zeros((1, L, 5)), jnp.ones((1, L), bool), jnp.zeros((1, 3))))
     params = jax.eval_shape(net.init, jax.random.key(0), *args)
     loss = lambda params: net.apply(params, *args).sum()
     return len(jax.jit(jax.grad(loss)).lower(params).as_text().splitlines())
@@ -175,7 +116,7 @@ def test_a_program_does_not_grow_with_the_depth():
 
 
 def test_dropout_drops_only_where_its_rng_is_given():
-  block = unet.ResBlock(8, 4, 1e-6, True, 0.5, False, jnp.float32)
+  block = unet_blocks.ResBlock(8, 4, 1e-6, True, 0.5, False, jnp.float32)
   x, c = jnp.ones((1, 4, 4, 8)), jnp.ones((1, 3))
   params = moved(jax.eval_shape(block.init, jax.random.key(0), x, c))
   def run(rate, *keys):
@@ -196,60 +137,52 @@ def test_times_are_told_in_the_units_of_their_papers():
   np.testing.assert_allclose(told['data'], [0.999, 0.75, 0])
 
 
-def test_rotary_positions_turn_by_row_and_column():
-  """Products of turned vectors depend on how far apart their places are, alone."""
-  turn = layers.rotary(4, 5, 8)
-  q, k = (jnp.ones((1, 20, 1, 1)) * jax.random.normal(jax.random.key(i), (8,))
-          for i in (0, 1))
-  products = jnp.einsum('bnhd,bmhd->nm', turn(q), turn(k)).reshape(4, 5, 4, 5)
-  np.testing.assert_allclose(products[0, 0, 2, 1], products[1, 3, 3, 4], rtol=1e-4)
-  np.testing.assert_allclose(products[2, 2, 0, 0], products[3, 4, 1, 2], rtol=1e-4)
-  assert abs(products[0, 0, 2, 1] - products[0, 0, 1, 2]) > 1e-2
-  np.testing.assert_allclose(jnp.square(turn(q)).sum(-1), jnp.square(q).sum(-1),
-                             rtol=1e-5)
-
-
 def test_classes_are_rows_and_no_class_its_own():
   tokens = jnp.array([[1, 4], [1, 0]])  # tokens from 2 on are classes, 0 is none
-  text, mask, pooled = condition.Class(3).apply({}, tokens)
-  np.testing.assert_array_equal(pooled, [[0, 0, 1, 0], [0, 0, 0, 1]])
-  np.testing.assert_array_equal(text[:, 0], pooled)
-  assert mask.shape == (2, 1) and mask.all()
-  _, _, pooled = condition.Class(3, null=False).apply({}, tokens)
-  np.testing.assert_array_equal(pooled, [[0, 0, 1], [0, 0, 0]])  # EDM's is zeros
+  got = label.Class(3).apply({}, tokens)
+  np.testing.assert_array_equal(got.pooled, [[0, 0, 1, 0], [0, 0, 0, 1]])
+  np.testing.assert_array_equal(got.text[:, 0], got.pooled)
+  assert got.mask.shape == (2, 1) and got.mask.all()
+  got = label.Class(3, null=False).apply({}, tokens)
+  np.testing.assert_array_equal(got.pooled, [[0, 0, 1], [0, 0, 0]])  # EDM's is zeros
 
 
 @pytest.mark.parametrize('encoder', [
     dict(name='text', width=8, depth=1, heads=2), dict(name='class', classes=3),
     dict(name='none')])
 @pytest.mark.parametrize('backbone', [
-    dict(name='unet', **UNET), dict(name='dit', width=12, heads=3, depth=1),
+    UNET, dict(name='dit', width=12, heads=3, depth=1),
     dict(name='dit', width=12, heads=3, depth=1, positions='rope',
          qk_norm=True), dict(name='uvit', width=8, heads=2, depth=2),
-    dict(name='edm2', width=8, mults=(1, 2), attention=(0, 1), blocks=1,
+    dict(name='edm2', width=8, channel_mult=(1, 2), attention=(0, 1), num_res_blocks=1,
          head_width=4)], ids=lambda f: f['name'])
 def test_every_backbone_takes_every_condition(backbone, encoder):
-  model = models.build(backbone, encoder, dict(name='none'), vocab=12, length=L,
-                       size=SIZE)
-  out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), X, T, TOKENS)
+  model = built(backbone, encoder, size=SIZE, length=L)
+  out, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), X,
+                          models.Scalars(T), TOKENS)
   assert out.shape == X.shape
 
 
 @pytest.mark.parametrize('backbone, encoder, tokens, message', [
-    (dict(name='dit'), dict(name='t5'), {}, "'t5', a text without a summary, but"),
+    (dict(name='dit'), dict(name='t5'), {}, "reads .'pooled'.: it would not see it"),
     (dict(name='edm2'), dict(name='clip'), {}, 'would not see it'),
-    (dict(name='mmdit'), dict(name='t5'), {}, 'which an mmdit needs'),
-    (dict(name='dit', cross=True), dict(name='none'), {}, "'none', but this"),
+    (dict(name='unet', attention_type='self'), dict(name='clip'), {}, 'not see it'),
+    (dict(name='unet', attention=(0, 0), mid_attention=0), dict(name='clip'), {},
+     'not see it'),
+    (dict(name='uvit'), dict(name='class'), {}, "lacks .'classes'., which 'class'"),
+    (dict(name='uvit'), dict(name='class', classes=3), dict(length=1),
+     'length is 1; a class takes 2'),
+    (dict(name='mmdit'), dict(name='t5'), {}, 'which gives no pooled; this'),
+    (dict(name='mmdit'), dict(name='none'), {}, 'no pooled and no text; this'),
+    (dict(name='dit', cross_attention=True), dict(name='none'), {}, 'gives no text'),
     (dict(name='uvit'), dict(name='clip'), dict(length=99), '99; CLIP takes up to 77'),
     (dict(name='uvit'), dict(name='t5', vocab=9), {}, 'config.condition.vocab is 9; '),
-    (dict(name='dit', cross=True, pooled='sizes', width=64, heads=4), dict(name='t5'),
-     {}, 'sizes: 3 is 3, which does not divide 64'),
-    (dict(name='uvit'), dict(name='t5', sizes=(1.0,)), {}, 'config.condition.sizes')],
+    (dict(name='dit', cross_attention=True, size_embedding=True, width=64, heads=4),
+     dict(name='t5'), {}, 'size_embedding: 3 is 3, which does not divide 64')],
     ids=lambda f: str(f)[:40])
 def test_a_text_that_could_not_be_read_is_refused(backbone, encoder, tokens, message):
   with pytest.raises(ValueError, match=message):
-    models.build(backbone, encoder, dict(name='none'), size=16, **dict(
-        vocab=300, length=16) | tokens)
+    built(backbone, encoder, size=16, **dict(vocab=300, length=16) | tokens)
 
 
 def test_norm_takes_out_mean_and_scale():
@@ -284,24 +217,25 @@ def test_upsample_repeats_each_pixel():
       layers.upsample(X), np.asarray(X).repeat(2, 1).repeat(2, 2))
 
 
-BUILD = dict(vocab=300, length=16, size=16)
-
-
 @pytest.mark.parametrize('part, change, message', [
     ('model', {'name': 'dit3'}, r"config.model.name is 'dit3', not one of"),
     ('model', {'dtype': 'float8'}, 'config.model.dtype'),
     ('model', {'depth': 3}, r"has \['depth'\]; 'unet' takes only"),
     ('model', {'head_width': 3}, 'config.model.head_width is 3, which does not divide'),
     ('model', {'groups': 3}, 'config.model.groups is 3'),
-    ('model', {'attention': (1, 1)}, 'config.model.attention has 2 entries'),
-    ('model', {'kind': 'self', 'middle': 2}, 'with kind=self each is 0 or 1'),
-    ('model', {'time': 'x'}, "config.model.time is 'x', not one of"),
+    ('model', {'attention': (1, 1, 1)}, 'config.model.attention has 3 entries'),
+    ('model', {'attention_type': 'self', 'mid_attention': 2},
+     'with attention_type=self each is 0 or 1'),
+    ('model', {'time_unit': 'x'}, "config.model.time_unit is 'x', not one of"),
+    ('model', {'scalars': ('w', 's')}, r"config.model.scalars has \['w'\], not of"),
+    ('model', {'augment_labels': 4}, 'config.model.augment_labels is 4, not one of'),
+    ('model', {'remat': 'all'}, "config.model.remat is 'all', not one of"),
     ('condition', {'heads': 3}, 'config.condition.heads is 3'),
     ('condition', {'width': 0}, 'config.condition.width is 0'),
     ('condition', {'name': 'x'}, "config.condition.name is 'x', not one of"),
 ])
-def test_a_wrong_config_is_refused_by_name(config, part, change, message):
-  parts = {k: config[k].to_dict() for k in ('model', 'condition', 'autoencoder')}
-  parts[part] |= change
+def test_a_wrong_config_is_refused_by_name(part, change, message):
+  parts = {'model': UNET | {'attention': (0, 0)}, 'condition': TEXT}
+  parts[part] = parts[part] | change
   with pytest.raises(ValueError, match=message):
-    models.build(parts['model'], parts['condition'], parts['autoencoder'], **BUILD)
+    built(**parts, vocab=300, length=16, size=16)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from training import checkpoint, mesh as meshes, state as states
+from training import checkpoint, sharding, train_state
 
 
 def some_state(step, scale=1.0):
   params = {'w': scale * jnp.arange(64.0).reshape(8, 8), 'b': jnp.ones(3, jnp.bfloat16)}
   ema = jax.tree.map(lambda p: 2 * p, params),
   moments = jnp.float32(5), jax.tree.map(jnp.square, params)
-  return states.TrainState(jnp.int32(step), params, ema, moments,
+  return train_state.TrainState(jnp.int32(step), params, ema, moments,
                            jnp.ones(4), jnp.zeros(2, jnp.int32))
 
 
@@ -24,7 +24,7 @@ def numbers():
 
 
 def shapes(state, mesh):
-  whole = meshes.replicated(mesh)
+  whole = sharding.replicated(mesh)
   placed = {'w': jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec('data')),
             'b': whole}
   def shape(x, sharding):
@@ -33,27 +33,31 @@ def shapes(state, mesh):
   return out.replace(params=jax.tree.map(shape, state.params, placed))
 
 
-def test_what_is_frozen_is_saved_once_with_the_average(tmp_path):
-  state = some_state(2)
-  frozen = {'w': True, 'b': False}
-  params, kept = states.split(state.params, frozen)
-  ema, _ = states.split(state.ema[0], frozen)
-  state = state.replace(params=params, ema=(ema,), frozen=kept)
+def test_what_is_frozen_is_saved_once_beside_all_averages(tmp_path):
+  """Two averages of a network whose frozen part is most of it."""
+  state, frozen = some_state(2), {'w': True, 'b': False}
+  state = state.replace(params={'w': jnp.zeros((512, 512)), 'b': jnp.ones(3)})
+  params, kept = train_state.partition(state.params, frozen)
+  ema = tuple(jax.tree.map(lambda p, k=k: k * p, params) for k in (2, 3))
+  state = state.replace(params=params, ema=ema, frozen=kept)
   held, data = checkpoint.Checkpoints(str(tmp_path), keep=2), numbers()
+  kept['w'] = jax.random.normal(jax.random.key(0), (512, 512))  # not compressible
   held.save(2, state, data)
   held.close()
-  whole = meshes.replicated(meshes.make(1))
+  size = sum(p.stat().st_size for p in tmp_path.rglob('*') if p.is_file())
+  assert size < 1.5 * kept['w'].nbytes
+  whole = sharding.replicated(sharding.make_mesh(1))
   def shapes(tree):
     return jax.tree.map(
         lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
   got = checkpoint.Checkpoints(str(tmp_path), keep=2).restore(shapes(state), numbers())
   assert jax.tree.structure(got) == jax.tree.structure(state)
   jax.tree.map(np.testing.assert_array_equal, got, state)
-  step, (drawn_from,) = checkpoint.Checkpoints(str(tmp_path)).restore_ema(
-      shapes(some_state(0).ema))
-  assert step == 2
-  np.testing.assert_array_equal(drawn_from['w'], state.frozen['w'])
-  np.testing.assert_array_equal(drawn_from['b'], ema['b'])
+  step, averages = checkpoint.Checkpoints(str(tmp_path)).restore_ema(shapes(state))
+  assert step == 2 and len(averages) == 2
+  for average, expected in zip(averages, ema):
+    np.testing.assert_array_equal(average['w'], kept['w'])
+    np.testing.assert_array_equal(average['b'], expected['b'])
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def restore(workdir, devices=1, said=None):
   say = [].append if said is None else said.append
   state = some_state(0)
   held = checkpoint.Checkpoints(str(workdir), keep=2, say=say)
-  got = held.restore(shapes(state, meshes.make(devices)), data)
+  got = held.restore(shapes(state, sharding.make_mesh(devices)), data)
   return got, data
 
 
@@ -151,7 +155,7 @@ def test_every_flipped_bit_changes_the_checksum(dtype):
 def test_the_average_alone_can_be_read(saved):
   state = some_state(0)
   held = checkpoint.Checkpoints(str(saved), read_only=True)
-  step, (ema,) = held.restore_ema(shapes(state, meshes.make(1)).ema)
+  step, (ema,) = held.restore_ema(shapes(state, sharding.make_mesh(1)))
   assert step == 4
   np.testing.assert_array_equal(ema['w'], some_state(4, 4).ema[0]['w'])
 
@@ -161,7 +165,7 @@ def test_averages_kept_apart_come_back_by_step(tmp_path):
   for step in (2, 4):
     held.save_ema(step, some_state(step, step))
   held.close()
-  wanted = shapes(some_state(0), meshes.make(1)).ema
+  wanted = shapes(some_state(0), sharding.make_mesh(1))
   _, (ema,) = checkpoint.Checkpoints(
       str(tmp_path), 'averages', read_only=True).restore_ema(wanted, [2])
   np.testing.assert_array_equal(ema['w'], some_state(2, 2).ema[0]['w'])

@@ -20,7 +20,7 @@ def kept(values, profile):
 @pytest.mark.parametrize('std', [0.05, 0.1, 0.2])
 def test_a_power_profile_has_the_width_that_it_is_named_for(std):
   """Relative standard deviation of t under (gamma + 1) t^gamma on [0, 1]."""
-  gamma = ema.exponent(std)
+  gamma = ema.std_to_gamma(std)
   mean, square = (gamma + 1) / (gamma + 2), (gamma + 1) / (gamma + 3)
   np.testing.assert_allclose(np.sqrt(square - mean**2), std, rtol=1e-9)
   weights = kept(np.eye(STEPS), ema.power(std))[-1]
@@ -36,7 +36,7 @@ def test_an_average_is_made_from_others_that_were_stored(std):
   values = np.random.default_rng(0).normal(size=(STEPS, 3)).cumsum(0)
   stored = [(step, width) for step in range(20, STEPS + 1, 20) for width in (0.05, 0.1)]
   averages = {width: kept(values, ema.power(width)) for width in (0.05, 0.1)}
-  share = ema.coefficients(stored, STEPS, std)
+  share = ema.solve_posthoc(stored, STEPS, std)
   made = share @ np.stack([averages[width][step - 1] for step, width in stored])
   expected = kept(values, ema.power(std))[-1]
   spread = np.abs(averages[0.05][-1] - averages[0.1][-1]).max()
@@ -49,10 +49,10 @@ def test_products_are_integrals():
   def profile(end, gamma):
     return np.where(t < end, (gamma + 1) * t**gamma / end ** (gamma + 1), 0)
   exact = (profile(5, 3.0) * profile(8, 6.0)).sum() * 8 / 200_000
-  np.testing.assert_allclose(ema.products(5, 3.0, 8, 6.0), exact, rtol=1e-4)
+  np.testing.assert_allclose(ema.inner_products(5, 3.0, 8, 6.0), exact, rtol=1e-4)
 
 
 @pytest.mark.parametrize('std', [0.0, 0.3])
 def test_widths_that_no_profile_has_are_refused(std):
   with pytest.raises(ValueError, match='0.288'):
-    ema.exponent(std)
+    ema.std_to_gamma(std)

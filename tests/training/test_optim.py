@@ -28,7 +28,7 @@ def gradients(i):
 @pytest.mark.parametrize('name', ['adamw', 'lion', 'adafactor'])
 def test_an_optimizer_is_that_of_optax_with_decay_on_the_kernels_alone(name):
   c = config(name=name, weight_decay=(('.*kernel', 0.3), ('.*', 0.0)))
-  ours, _ = optim.make(c, 100)
+  ours, _ = optim.build(c, 100)
   mask = jax.tree.map_with_path(lambda path, _: 'kernel' in str(path), PARAMS)
   adafactor = optax.chain(  # optax.adafactor itself decays before its first moment
       optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0),
@@ -48,7 +48,7 @@ def test_an_optimizer_is_that_of_optax_with_decay_on_the_kernels_alone(name):
 
 
 def test_muon_steps_kernels_by_near_orthogonal_matrices():
-  tx, _ = optim.make(config(name='muon', weight_decay=(('.*', 0.0),), lr=1.0), 100)
+  tx, _ = optim.build(config(name='muon', weight_decay=(('.*', 0.0),), lr=1.0), 100)
   update, _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
   values = np.linalg.svd(update['mlp']['kernel'], compute_uv=False)
   size = 0.2 * 4**0.5  # arXiv:2502.16982 eq. 4; Newton-Schulz leaves 0.7 to 1.2 of it
@@ -76,7 +76,7 @@ def test_rates_are_scaled_by_name():
   update = {}
   for scale in (1.0, 0.25):
     c = config(weight_decay=(('.*', 0.1),), lr_scale=(('mlp/.*', scale), ('.*', 1.0)))
-    tx, _ = optim.make(c, 10)
+    tx, _ = optim.build(c, 10)
     update[scale], _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
   np.testing.assert_allclose(update[0.25]['mlp']['kernel'],
                              0.25 * update[1.0]['mlp']['kernel'], rtol=1e-6)
@@ -84,20 +84,20 @@ def test_rates_are_scaled_by_name():
                                 update[1.0]['embed']['embedding'])
 
 
-@pytest.mark.parametrize('name', sorted(optim.DIRECTIONS))
+@pytest.mark.parametrize('name', sorted(optim.OPTIMIZERS))
 def test_frozen_parameters_have_no_state(name):
   """They are left out of the tree (None): an optimizer sees the others alone."""
   c = config(name=name, lr_scale=(('embed/.*', 0.0), ('.*', 1.0)))
   assert optim.frozen(c, PARAMS) == {
       'mlp': {'kernel': False, 'bias': False}, 'embed': {'embedding': True}}
   trained = PARAMS | {'embed': {'embedding': None}}
-  tx, _ = optim.make(c, 10)
+  tx, _ = optim.build(c, 10)
   grads = gradients(0) | {'embed': {'embedding': None}}
   state = tx.init(trained)
   assert not [x for x in jax.tree.leaves(state) if jnp.shape(x) == (5, 2)]
   update, _ = tx.update(grads, state, trained)
   assert update['embed']['embedding'] is None
-  whole, _ = optim.make(config(name=name), 10)
+  whole, _ = optim.build(config(name=name), 10)
   expected, _ = whole.update(gradients(0), whole.init(PARAMS), PARAMS)
   np.testing.assert_allclose(
       update['mlp']['kernel'], expected['mlp']['kernel'], rtol=1e-6)
@@ -109,13 +109,13 @@ def test_everything_frozen_is_a_mistake():
 
 
 def test_chosen_kernels_stay_at_unit_magnitude():
-  c = config(lr=0.5, unit=(('mlp/.*', True), ('.*', False)))
-  tx, _ = optim.make(c, 10)
+  c = config(lr=0.5, unit_rms=(('mlp/.*', True), ('.*', False)))
+  tx, _ = optim.build(c, 10)
   update, _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
   new = optax.apply_updates(PARAMS, update)
   np.testing.assert_allclose(
       jnp.square(new['mlp']['kernel']).mean(0), 1, rtol=1e-5)  # of each output
-  plain, _ = optim.make(config(lr=0.5), 10)
+  plain, _ = optim.build(config(lr=0.5), 10)
   free, _ = plain.update(gradients(0), plain.init(PARAMS), PARAMS)
   free = optax.apply_updates(PARAMS, free)['mlp']['kernel']
   direction = free / jnp.sqrt(jnp.square(free).mean(0))
@@ -124,11 +124,11 @@ def test_chosen_kernels_stay_at_unit_magnitude():
 
 def test_gradients_are_clipped_by_their_global_norm():
   c = config(name='adamw', clip=1e-3, weight_decay=(('.*', 0.0),))
-  tx, _ = optim.make(c, 10)
+  tx, _ = optim.build(c, 10)
   clipped = optax.clip_by_global_norm(1e-3).update(gradients(0), ())[0]
   np.testing.assert_allclose(optax.global_norm(clipped), 1e-3, rtol=1e-5)
   a, _ = tx.update(gradients(0), tx.init(PARAMS), PARAMS)
-  wide, _ = optim.make(config(weight_decay=(('.*', 0.0),)), 10)
+  wide, _ = optim.build(config(weight_decay=(('.*', 0.0),)), 10)
   b, _ = wide.update(clipped, wide.init(PARAMS), PARAMS)
   jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4), a, b)
 
@@ -156,7 +156,7 @@ def test_the_rate_warms_up_stays_and_decays(decay):
     (dict(decay='step'), "config.optim.decay is 'step'")])
 def test_unknown_choices_are_refused(change, message):
   with pytest.raises(ValueError, match=message):
-    optim.make(config(**change), 10)
+    optim.build(config(**change), 10)
 
 
 def test_a_parameter_without_a_rule_is_an_error():

@@ -1,0 +1,89 @@
+"""Running a command: its flags, its help, and how it ends."""
+import contextlib
+import os
+import sys
+import warnings
+
+# Set before jax starts its devices: XLA's notes are not the user's business.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+from absl import flags
+from absl import logging
+
+from console import options
+from console.errors import UserError, UserNote, disk_full, one_line
+
+COMPILED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
+                        '.cache', 'jax')
+
+
+def run(main, define, end=sys.exit):
+  """Runs a command: define() its flags, read them, main(flags).
+
+  end: what ends the process where something went wrong; os._exit for one whose workers
+    would be waited for.
+  """
+  others = set(flags.FLAGS)
+  try:
+    define()
+  except AttributeError as e:  # of --sample.KEY, which is looked up at once
+    fail(options.unknown_key(sys.argv) or one_line(e))
+  if '--help' in sys.argv:
+    print(sys.modules[define.__module__].__doc__)
+    for name in sorted(set(flags.FLAGS) - others):
+      print(f'  --{name}: {flags.FLAGS[name].help}')
+    sys.exit(0)
+  with exit_codes(end):
+    options.read_flags()
+    warnings.simplefilter('always', UserNote)
+    warnings.showwarning = show_warning
+    logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
+    if jax := sys.modules.get('jax'):  # only of commands that have imported it
+      jax.config.update('jax_compilation_cache_dir', COMPILED)
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+    main(flags.FLAGS)
+
+
+def show_warning(message, category, *where, show=warnings.showwarning):
+  """A UserNote is a line on stderr; any other warning is shown as ever."""
+  if issubclass(category, UserNote):
+    note(one_line(message))
+  else:
+    show(message, category, *where)
+
+
+@contextlib.contextmanager
+def exit_codes(end=sys.exit):
+  """Around a command's work: an error of the user ends it with a line and code 2."""
+  try:
+    yield
+  except UserError as e:
+    fail(str(e), end)
+  except Exception as e:
+    if disk_full(e):
+      fail(f'the disk is full: {one_line(e)}', end)
+    if isinstance(e, OSError) and e.filename:
+      fail(one_line(e), end)
+    raise
+  except KeyboardInterrupt:
+    end(130)
+
+
+def fail(line: str, end=sys.exit):
+  """Says what is wrong, on stderr, and ends with code 2."""
+  sys.stdout.flush()
+  note(line)
+  end(2)
+
+
+def note(line: str):
+  """Says something on stderr and goes on."""
+  print(f'{command_name()}: {line}', file=sys.stderr, flush=True)
+
+
+def command_name() -> str:
+  """'train.py', or 'data.inspect' of what is run with python -m."""
+  folder, name = os.path.split(sys.argv[0])
+  if os.path.basename(folder) == 'data':
+    return f'data.{name.removesuffix(".py")}'
+  return name

@@ -1,0 +1,99 @@
+"""Flags that several commands have: --config, --sample.KEY, and reading them all."""
+import difflib
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from configs import base
+from console.errors import UserError, one_line, user_errors
+
+SHORT = ('steps', 'guidance', 'solver', 'batch')  # flags that stand for config.sample's
+
+
+def define_config():
+  """--config=FILE, and --config.KEY=VALUE for any key or field of a module."""
+  config_flags.DEFINE_config_file(
+      'config', None, 'A file of configs/. --config.KEY=VALUE sets any key of it.',
+      lock_config=False, accept_new_attributes=True)
+
+
+def define_sample():
+  """Flags that stand for keys of config.sample; --sample.KEY=VALUE does for any."""
+  flags.DEFINE_integer('steps', None, 'Number of steps of the solver; by default that '
+                       'of the config.', lower_bound=1)
+  flags.DEFINE_float('guidance', None, 'Scale of guidance; 1 follows the prompt alone. '
+                     'By default that of the config.')
+  flags.DEFINE_string('solver', None, 'Solver, of docs/solvers.md; by default that of '
+                      'the config.')
+  flags.DEFINE_integer('batch', None, 'Number of pictures drawn at once.',
+                       lower_bound=1)
+  config_flags.DEFINE_config_dict('sample', base.get_config().sample,
+                                  'Any key of config.sample: --sample.rule=apg.')
+
+
+def resolve_sample(c, flag, **defaults):
+  """Puts what those flags say into config.sample, over `defaults`."""
+  short = {k: flag[k].value for k in SHORT}
+  given = {k: v for k, v in short.items() if v is not None}
+  c.sample.update(defaults | config_flags.get_override_values(flag['sample']) | given)
+  with user_errors():
+    base.check(c)
+
+
+def read_flags():
+  """Parses the command line. Raises UserError for anything wrong with it."""
+  if 'config' in flags.FLAGS and (wrong := unknown_key(sys.argv)):
+    raise UserError(wrong)
+  try:
+    rest = flags.FLAGS(sys.argv)[1:]
+    if 'config' in flags.FLAGS:
+      flags.FLAGS.config and flags.FLAGS.config.lock  # noqa: B018  raises if unread
+  except Exception as e:  # a config file is Python: it can fail in any way
+    text = one_line(e)
+    if isinstance(e, flags.UnrecognizedFlagError) and "'config." in text:
+      text = 'keys of a config need --config=FILE before them.'
+    elif 'failure to load' in text and 'No such file' in text:
+      text = f'{config_flag()}: there is no such file.'
+    elif 'Traceback' in text:  # of which the last line says what is wrong
+      text = f'{config_flag()}: {str(e).strip().splitlines()[-1]}'
+    elif not isinstance(e, flags.Error):
+      text = f'{config_flag()}: {type(e).__name__}: {text}'
+    raise UserError(text) from e
+  if rest:
+    raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
+
+
+def needed_config(flag, example: str = 'configs/shapes.py'):
+  """The config that --config names, or UserError where there is none."""
+  if not flag.config:
+    raise UserError(f'--config=FILE is needed, such as {example}.')
+  return flag.config
+
+
+def config_flag() -> str:
+  """The --config=FILE of the command line, for a message."""
+  words = [w for w in sys.argv if w.partition('=')[0] == '--config']
+  return words[-1] if words and '=' in words[-1] else '--config'
+
+
+def unknown_key(argv) -> str | None:
+  """Names the first --config.key of a command line that no config has, if any.
+
+  --sample.key is short for --config.sample.key. Fields of modules are not looked at.
+  """
+  for word in argv:
+    word = word.replace('--sample.', '--config.sample.', 1)
+    if not word.startswith('--config.'):
+      continue
+    at, node = 'config', base.get_config()
+    for name in word.partition('=')[0].removeprefix('--config.').split('.'):
+      if at in base.MODULES:
+        break
+      if not isinstance(node, ConfigDict) or name not in node:
+        there = sorted(node) if isinstance(node, ConfigDict) else []
+        near = difflib.get_close_matches(name, there, 1)
+        return (f'{at} has no key {name!r}' + (f'; did you mean {near[0]!r}?' if near
+                else '.') + f' It has {there}.')
+      at, node = f'{at}.{name}', node[name]
+  return None

@@ -1,0 +1,208 @@
+"""Noise schedules: how much picture and how much noise there is at each time.
+
+A schedule maps times t in [0, 1] (0 is data, 1 is noise), f32[b] or f32[], to
+(alpha, sigma) of the same shape, so that x_t = alpha x0 + sigma eps. All that matters
+of it to a sampler is log(alpha^2 / sigma^2), which falls with t: the log-SNR.
+
+`discrete`, `zero_terminal` and `shifted` make schedules of schedules; the rows of
+SCHEDULES put them together from their options.
+"""
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diffusion import specs
+
+
+def variance_preserving(log_alpha_bar):
+  """(alpha, sigma) with alpha^2 + sigma^2 = 1, from log(alpha^2) <= 0."""
+  return jnp.exp(log_alpha_bar / 2), jnp.sqrt(-jnp.expm1(log_alpha_bar))
+
+
+def linear(t):
+  """Variance preserving with a linear beta from 0.1 to 20.
+
+  DDPM (arXiv:2006.11239) in continuous time: arXiv:2011.13456 eq. 33. A little of the
+  picture is left at t = 1: alpha is 0.0066.
+  """
+  return variance_preserving(-0.5 * t**2 * (20.0 - 0.1) - t * 0.1)
+
+
+def scaled_linear(t):
+  """Stable Diffusion's: the square root of beta is linear, from 0.85 to 12.
+
+  beta = (a + c t)^2, and log(alpha^2) is minus its integral. alpha is 0.068 at t = 1.
+  """
+  a, c = 0.85**0.5, 12.0**0.5 - 0.85**0.5
+  return variance_preserving(-t * (a**2 + t * (a * c + t * c**2 / 3)))
+
+
+def cosine(t):
+  """arXiv:2102.09672 eq. 17 with s = 0, which leaves no picture at t = 1.
+
+  Written with sines only: float32 cos(pi / 2) is -4e-8, and its logarithm NaN.
+  """
+  return jnp.sin(jnp.pi / 2 * (1 - t)), jnp.sin(jnp.pi / 2 * t)
+
+
+def flow(t):
+  """Straight lines from picture to noise: rectified flow, arXiv:2209.03003 eq. 1."""
+  return 1 - t, jnp.asarray(t)
+
+
+def edm(t):
+  """Variance exploding up to 80: arXiv:2206.00364 table 1, with its sigma = 80 t."""
+  return jnp.ones_like(t), 80.0 * t
+
+
+def betas(low: float, high: float, power: int):
+  """n -> beta of each of n steps, f64[n], linear in their root of this power.
+
+  x_i = sqrt(1 - beta_i) x_{i-1} + sqrt(beta_i) eps. 0.1 to 20 with power 1 is
+  arXiv:2006.11239 section 4, 0.85 to 12 with 2 is Stable Diffusion's.
+  """
+  return lambda n: np.linspace(low**(1 / power), high**(1 / power), n)**power / n
+
+
+def cosine_betas(n: int):
+  """arXiv:2102.09672 eq. 17 with s = 0.008 and betas of at most 0.999, f64[n]."""
+  at = (np.linspace(0, 1, n + 1) + 0.008) / 1.008
+  alpha_bar = np.cos(np.pi / 2 * at)**2
+  return np.minimum(1 - alpha_bar[1:] / alpha_bar[:-1], 0.999)
+
+
+def discrete(beta):
+  """The schedule of a network that was trained at the n steps of f64[n] betas.
+
+  Step i, counted from 0, is the time t = (i + 1) / n, where alpha^2 is the product of
+  1 - beta up to it. log(alpha^2) is linear from step to step, and 0 at t = 0.
+  """
+  at = np.linspace(0, 1, len(beta) + 1)
+  log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-np.asarray(beta)))])
+  def table(t):
+    t = jnp.asarray(t)
+    return variance_preserving(
+        jnp.interp(t, at.astype(t.dtype), log_alpha_bar.astype(t.dtype)))
+  return table
+
+
+def zero_terminal(schedule, first: float = 0.0):
+  """Leaves no picture at t = 1: arXiv:2305.08891 alg. 1.
+
+  alpha becomes linear in what it was, with alpha(1) = 0 and alpha(first) as before.
+
+  Args:
+    schedule: variance preserving.
+    first: up to this time nothing changes; the first step, 1 / n, of a discrete one.
+  """
+  (start, sigma), (end, _) = (static_at(schedule, t) for t in (first, 1.0))
+  lost_at_start = lost(start, sigma)
+  def rescaled(t):
+    old, sigma = schedule(t)
+    alpha = start * (old - end) / (start - end)
+    gone = (start * lost(old, sigma) - end * lost_at_start) / (start - end)  # 1 - alpha
+    residue = jax.lax.stop_gradient(alpha)  # at t = 1, rounding; the slope stays
+    alpha = alpha - jnp.where(t < 1, 0.0, residue)
+    keep = t <= first
+    return (jnp.where(keep, old, alpha),
+            jnp.where(keep, sigma, jnp.sqrt(jnp.where(keep, 1.0, gone * (1 + alpha)))))
+  return rescaled
+
+
+def lost(alpha, sigma):
+  """1 - alpha where alpha^2 + sigma^2 = 1, without cancellation."""
+  return sigma**2 / (1 + alpha)
+
+
+def shifted(schedule, m: float, norm=jnp.hypot):
+  """Multiplies sigma / alpha by m: more noise at every time, for larger pictures.
+
+  Simple diffusion, arXiv:2301.11093 section 3.1. On `flow` it is Stable Diffusion 3's
+  t' = m t / (1 + (m - 1) t), arXiv:2403.03206 eq. 23.
+
+  Args:
+    m: sqrt(pixels now / pixels where `schedule` was tuned), unitless; 1 is identity.
+    norm: (alpha, sigma) -> what is 1 in this family of schedules, and stays so.
+  """
+  def noisier(t):
+    alpha, sigma = schedule(t)
+    size = norm(alpha, m * sigma)
+    return alpha / size, m * sigma / size
+  return noisier
+
+
+def static_at(schedule, t: float) -> tuple[float, float]:
+  """(alpha, sigma) at a time as Python numbers, also while a program is traced."""
+  with jax.ensure_compile_time_eval():
+    alpha, sigma = schedule(jnp.float32(t))
+    return float(alpha), float(sigma)
+
+
+def log_snr(schedule, t):
+  """log(alpha^2 / sigma^2); infinite where either is zero."""
+  alpha, sigma = schedule(t)
+  return 2 * (jnp.log(alpha) - jnp.log(sigma))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def time_from_log_snr(schedule, value):
+  """The t in [0, 1] at which the log-SNR is `value`, floats of any shape.
+
+  Floats from 0 to 1 are ordered as their bits are, so a bisection of the bits ends at
+  the float itself, however small it is.
+  """
+  value = jnp.asarray(value, jnp.result_type(float))
+  bits = jnp.int32 if value.dtype == jnp.float32 else jnp.int64
+  as_time = functools.partial(jax.lax.bitcast_convert_type, new_dtype=value.dtype)
+  top = jax.lax.bitcast_convert_type(jnp.ones_like(value), bits)
+  def halve(_, bounds):
+    low, high = bounds
+    middle = low + (high - low) // 2
+    early = log_snr(schedule, as_time(middle)) > value  # less noise than asked for
+    return jnp.where(early, middle, low), jnp.where(early, high, middle)
+  n = jnp.finfo(value.dtype).bits - 2  # bits of the float 1.0
+  return as_time(jax.lax.fori_loop(0, n, halve, (jnp.zeros_like(top), top))[1])
+
+
+@time_from_log_snr.defjvp
+def time_from_log_snr_jvp(schedule, primals, tangents):
+  """dt = d log-SNR / (log-SNR)'(t)."""
+  t = time_from_log_snr(schedule, *primals)
+  _, slope = jax.jvp(functools.partial(log_snr, schedule), (t,), (jnp.ones_like(t),))
+  return t, tangents[0] / slope
+
+
+def family(continuous, norm=jnp.hypot, betas=None):
+  """A row of SCHEDULES, options -> schedule.
+
+  Args:
+    continuous: the schedule without any option.
+    norm: (alpha, sigma) -> what is 1 at all times.
+    betas: n -> f64[n], of the networks that were trained at n discrete steps; None
+      where there are none.
+  """
+  def build(*, shift: float = 1.0, zero_snr: bool = False, steps: int = 0):
+    """shift: factor of sigma / alpha. zero_snr: leave no picture at t = 1, where there
+    otherwise would be. steps: discrete steps of training; 0 for continuous time."""
+    specs.above_zero(shift=shift)
+    specs.not_negative(steps=steps)
+    if steps and not betas:
+      raise ValueError(f'steps is {steps}; this schedule has no discrete steps.')
+    schedule = discrete(betas(steps)) if steps else continuous
+    if zero_snr:
+      if static_at(schedule, 1.0)[0] == 0 or norm is not jnp.hypot:
+        raise ValueError('zero_snr is True; this schedule has it already, or does not '
+                         'preserve variance.')
+      schedule = zero_terminal(schedule, 1 / steps if steps else 0.0)
+    return shifted(schedule, shift, norm) if shift != 1 else schedule
+  return build
+
+
+SCHEDULES = {  # options -> schedule
+    'linear': family(linear, betas=betas(0.1, 20.0, 1)),
+    'scaled_linear': family(scaled_linear, betas=betas(0.85, 12.0, 2)),
+    'cosine': family(cosine, betas=cosine_betas),
+    'flow': family(flow, norm=jnp.add),
+    'edm': family(edm, norm=lambda alpha, sigma: alpha)}

@@ -1,0 +1,100 @@
+"""Choices of a config that may have options: 'cosine', 'logit_normal(mean=0.5)'.
+
+A table maps each name to a function. Its parameters with defaults are the options; what
+it needs beyond them are its parameters without, which the caller gives by name.
+"""
+import ast
+import inspect
+import math
+
+
+def build(table, spec: str, key: str, **given):
+  """table[name](needed=given['needed'], option=value, ...) for 'name(option=value)'.
+
+  Args:
+    key: of the config, for messages, such as 'diffusion.target'.
+    given: what rows may need; each takes only what it has parameters for.
+
+  Raises:
+    ValueError: as `check`; and what the row raises itself, with the key before it.
+  """
+  name, options = check(table, spec, key)
+  needed = [n for n, p in inspect.signature(table[name]).parameters.items()
+            if p.default is p.empty and n in given]
+  try:
+    return table[name](**{n: given[n] for n in needed}, **options)
+  except ValueError as e:
+    raise ValueError(f'config.{key} is {spec!r}: {e}') from e
+
+
+def check(table, spec: str, key: str) -> tuple[str, dict]:
+  """(name, options) of a spec whose row is not built.
+
+  Raises:
+    ValueError: another name, option or type, or a number that is not finite, with what
+      is accepted.
+  """
+  name, options = parse(spec, key)
+  where = f'config.{key} is {spec!r}'
+  if name not in table:
+    raise ValueError(f'{where}, not one of {sorted(table)}.')
+  defaults = {k: p.default for k, p in inspect.signature(table[name]).parameters.items()
+              if p.default is not p.empty}
+  for option, value in options.items():
+    if option not in defaults:
+      raise ValueError(f'{where}: {name} has no option {option!r}; its options are '
+                       f'{sorted(defaults)}.')
+    if not alike(value, defaults[option]):
+      raise ValueError(f'{where}: {option} is {value!r}; it must be like '
+                       f'{defaults[option]!r}.')
+    if not finite(value):
+      raise ValueError(f'{where}: {option} is {value!r}; it must be finite.')
+  return name, options
+
+
+def parse(spec: str, key: str) -> tuple[str, dict]:
+  """(name, options) as they are written, whether a table has them or not."""
+  try:
+    tree = ast.parse(spec, mode='eval').body
+    if isinstance(tree, ast.Name):
+      return tree.id, {}
+    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and not tree.args:
+      return tree.func.id, {k.arg: ast.literal_eval(k.value) for k in tree.keywords}
+  except (SyntaxError, ValueError, TypeError):
+    pass
+  raise ValueError(f"config.{key} is {spec!r}; it is written 'name' or "
+                   "'name(option=value, ...)'.")
+
+
+def alike(value, default) -> bool:
+  """Whether a value has its default's type; a whole number may stand for any number."""
+  return type(value) is type(default) or (
+      type(default) is float and type(value) is int)
+
+
+def finite(value) -> bool:
+  """Whether a number is finite, or each in a tuple; what is no number is."""
+  if isinstance(value, tuple):
+    return all(map(finite, value))
+  return not isinstance(value, int | float) or math.isfinite(value)
+
+
+def above_zero(**options):
+  """Raises ValueError for an option that is not above 0."""
+  for name, value in options.items():
+    if not value > 0:
+      raise ValueError(f'{name} is {value}; it must be above 0.')
+
+
+def not_negative(**options):
+  """Raises ValueError for an option below 0."""
+  for name, value in options.items():
+    if not value >= 0:
+      raise ValueError(f'{name} is {value}; it must not be negative.')
+
+
+def between(low: float, high: float, **options):
+  """Raises ValueError for an option outside [low, high]."""
+  for name, value in options.items():
+    if not low <= value <= high:
+      raise ValueError(f'{name} is {value}; it must be from {low:.4g} to {high:.4g}.')

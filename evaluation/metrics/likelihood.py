@@ -1,0 +1,103 @@
+"""Bits a dimension: by the probability-flow ODE, and by the variational bound."""
+import jax
+import numpy as np
+
+from configs import base
+from data import sources
+import diffusion
+from diffusion import editing, likelihood, process as processes, vlb as bounds
+from evaluation import scores
+from evaluation.metrics.metric import Metric
+from inference import edits, requests, sampler
+
+
+def bits_per_dim(c, generate) -> Metric:
+  """'bits_per_dim' of pictures with their captions, by the ODE: arXiv:2011.13456.
+
+  Of pictures with noise of one grey level added, in config.sample.steps steps.
+  """
+  del generate
+  return measured(c, 'bits_per_dim', ode_bits, f'{c.sample.steps} steps of the ODE')
+
+
+def vlb(c, generate) -> Metric:
+  """'vlb', the variational bound of all the steps of training: arXiv:2006.11239 eq. 5.
+
+  The variance of a step is that of config.sample.solver, and so is what is clipped.
+  """
+  del generate
+  process = diffusion.build(c.diffusion)
+  how = diffusion.build_sampling(c.sample, process)
+  if not process.num_steps or how.solver.frac is None:
+    raise ValueError('the variational bound is of ddpm and the discrete steps of '
+                     f"training, such as 'linear(steps=1000)'; config.sample.solver is "
+                     f'{c.sample.solver!r}, config.diffusion.schedule '
+                     f'{c.diffusion.schedule!r}.')
+  return measured(c, 'vlb', bound_bits, f'bound by {c.sample.solver}')
+
+
+def ode_bits(c, module):
+  """(params, request with an image in [-1, 1], key) -> bits a dimension f32[b]."""
+  c = edits.unguided(c)
+  process = diffusion.build(c.diffusion)
+  how = sampler.build_plan(module, c, process)
+  timesteps = editing.inversion_timesteps(how.timesteps)
+  def bits(params, request, key):
+    level, probe = jax.random.split(key)
+    pixels = request.image * 127.5 + 127.5
+    x0 = (pixels + jax.random.uniform(level, pixels.shape)) / 128 - 1
+    denoise = sampler.guided_denoiser(module, c, process, how, None, {'main': params},
+                                      request, 1.0)
+    log_p = likelihood.log_likelihood(
+        lambda x, t: denoise.denoise(x, t, denoise.init(x))[0], process.schedule, x0,
+        timesteps, probe)
+    return likelihood.bits_per_dim(log_p, pixels.shape[1:])
+  return jax.jit(bits)
+
+
+def bound_bits(c, module):
+  """As ode_bits, by the bound."""
+  c = c.copy_and_resolve_references()
+  c.sample.guidance = 1.0
+  process = diffusion.build(c.diffusion)
+  how = sampler.build_plan(module, c, process)
+  sampler.check_sampler(module, c, how, base.height_width(c.data.size))
+  def bits(params, request, key):
+    guided = sampler.guided_denoiser(module, c, process, how, None, {'main': params},
+                                     request, 1.0)
+    def denoise(x, t):
+      out, _ = guided.denoise(x, t, guided.init(x))
+      x0, frac = processes.split_variance(out, x)
+      return x0, frac if frac.size else how.solver.frac
+    return bounds.total(denoise, process.schedule, process.num_steps, request.image,
+                        key)
+  return jax.jit(bits)
+
+
+def measured(c, name: str, build_bits, source: str) -> Metric:
+  """A Metric of config.eval.num pictures of the source's split config.eval.split."""
+  if c.autoencoder.name != 'none':
+    raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
+                     'dimension are known of models of pixels alone.')
+  data = c.data.copy_and_resolve_references()
+  if data.source in sources.SPLIT:
+    data.split = c.eval.split
+
+  def measure(model, seed: int, progress=None):
+    sources.prepare(data)
+    pictures, key = sources.Pictures(data), jax.random.key(seed)
+    chosen = np.random.default_rng(seed).permutation(len(pictures))[:c.eval.num]
+    bits, found = build_bits(model.config, model.module), []
+    report = progress and progress(len(chosen), 'pictures')
+    for i in range(0, len(chosen), c.sample.batch):
+      some = [pictures[int(j)] for j in chosen[i:i + c.sample.batch]]
+      request = requests.build_request(
+          model.tokenizer, [item['caption'] for item in some], c.tokenizer.length,
+          model.size)
+      image = np.stack([item['image'] for item in some]).astype(np.float32) / 127.5 - 1
+      found.append(bits(model.params, request.replace(image=image),
+                        jax.random.fold_in(key, i)))
+      if report:
+        report(i + len(some))
+    return {name: scores.mean(np.concatenate(found), source)}
+  return Metric({name: 'bits'}, measure)

@@ -1,0 +1,55 @@
+"""Averages that a run stored along the way: one after another, or made into another."""
+import os
+
+import jax
+import jax.numpy as jnp
+
+from diffusion import specs
+from inference.loading import Model, without_parts
+from training import checkpoint, ema, optim, sharding, train_state
+from training.build import averages_shapes
+
+
+def stored_steps(workdir: str) -> list[int]:
+  """Steps at which a run has stored its averages, in order."""
+  folder = os.path.join(workdir, 'averages')
+  if not os.path.isdir(folder):
+    return []
+  return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+
+
+def load_averages(model: Model, workdir: str, step: int) -> tuple:
+  """Parameters by each average of a step. Raises ValueError if they cannot be read."""
+  c = model.config
+  shapes = averages_shapes(c, model.module, sharding.replicated(model.mesh))
+  stored = checkpoint.Checkpoints(workdir, 'averages', read_only=True)
+  found = stored.restore_ema(shapes, [step])
+  if found is None:
+    raise ValueError(f'{workdir}: the averages of step {step} cannot be read.')
+  return tuple(without_parts(c, model.module, params) for params in found[1])
+
+
+def posthoc_ema(model: Model, workdir: str, std: float) -> Model:
+  """A model with the average of another width, made from stored ones: training.ema.
+
+  Raises ValueError for a run that has stored none, or of other profiles.
+  """
+  profiles = [specs.parse(spec, 'optim.ema') for spec in model.config.optim.ema]
+  widths = [options.get('std', 0.1) for name, options in profiles if name == 'power']
+  steps = stored_steps(workdir)
+  if len(widths) < len(profiles) or not steps:
+    raise ValueError(f'--ema needs a run with config.train.averages_every above 0 and '
+                     f'config.optim.ema of power profiles alone; {workdir} has '
+                     f'{len(steps)} stored averages of {list(model.config.optim.ema)}.')
+  share = ema.solve_posthoc(
+      [(step, width) for step in steps for width in widths], steps[-1], std)
+  def trained_and_frozen(params):  # what is frozen is itself, not a sum of itself
+    return train_state.partition(params, optim.frozen(model.config.optim, params))
+  trained, frozen = trained_and_frozen(model.params)
+  total = jax.tree.map(jnp.zeros_like, trained)
+  for step, some in zip(steps, share.reshape(len(steps), len(widths))):
+    for weight, params in zip(some, load_averages(model, workdir, step)):
+      total = jax.tree.map(lambda x, y, w=weight: x + w * y, total,
+                           trained_and_frozen(params)[0])
+  return model.replace(params=train_state.combine(total, frozen),
+                       source=f'step {steps[-1]}, power(std={std})')

@@ -1,0 +1,149 @@
+"""Trained models: of a run, an export, or a public pipeline's folder."""
+import dataclasses
+import functools
+import os
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from configs import base
+from data import tokenizers
+import models
+from training import checkpoint, param_files, sharding, workdir as workdirs
+from training.build import averages_shapes, build_objective
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+  """Attributes:
+    config: of the run; its `sample` says how it is drawn from.
+    tokenizer: of its prompts.
+    module: TextToImage.
+    params: averaged parameters, on the devices of `mesh`.
+    mesh: over which pictures are drawn.
+    source: where the parameters come from, in a few words.
+    programs: compiled samplers, kept for the next call: inference.generation.
+  """
+  config: Any
+  tokenizer: Any
+  module: Any
+  params: Any
+  mesh: Any
+  source: str
+  programs: dict = dataclasses.field(default_factory=dict)
+
+  def replace(self, **fields):
+    """This model with other fields, such as parameters; it shares the programs."""
+    return dataclasses.replace(self, **fields)
+
+  @property
+  def size(self) -> tuple[int, int]:
+    """(height, width) of the pictures that it was trained on."""
+    return base.height_width(self.config.data.size)
+
+
+def load(place: str, mesh=None, config=None) -> Model:
+  """The model of a workdir, of its newest checkpoint, or of a public pipeline's folder.
+
+  Args:
+    place: a workdir, also an exported one; or a folder as diffusers saves pipelines.
+    mesh: None for all devices.
+    config: of `config_of`, where the caller has changed its `sample`.
+
+  Raises:
+    ValueError, OSError: there is no model, or it cannot be read.
+  """
+  mesh = mesh or sharding.make_mesh()
+  c = config or config_of(place)
+  if is_pipeline(place):
+    return load_pipeline(c, mesh)
+  tokenizer = tokenizers.load(workdirs.tokenizer_path(place))
+  module = models.build(c, tokenizer.get_vocab_size())
+  whole = sharding.replicated(mesh)
+  if workdirs.exported(place):
+    shapes = models.param_shapes(module, base.height_width(c.data.size),
+                                 c.tokenizer.length)
+    params = param_files.load(os.path.join(place, param_files.FILE), shapes)
+    return Model(c, tokenizer, module, jax.device_put(params, whole), mesh,
+                 param_files.FILE)
+  if not workdirs.started(place):
+    raise ValueError(f'{place}: the run has no checkpoint yet.')
+  found = checkpoint.Checkpoints(place, read_only=True).restore_ema(
+      averages_shapes(c, module, whole))
+  if found is None:
+    raise ValueError(f'{place}: no checkpoint in it can be read.')
+  step, averages = found
+  return Model(c, tokenizer, module, without_parts(c, module, averages[0]), mesh,
+               f'checkpoint {step}')
+
+
+def without_parts(c, module, params) -> dict:
+  """Parameters of the model, without the further parts of its objective."""
+  extra = build_objective(c, module).parts
+  return {name: part for name, part in params.items() if name not in extra}
+
+
+def is_pipeline(place: str | None) -> bool:
+  """Whether a folder is a public pipeline."""
+  return bool(place) and os.path.isfile(os.path.join(place, 'model_index.json'))
+
+
+def config_of(place: str | None, flag: str = 'workdir'):
+  """The config of a workdir or a pipeline. flag: what gave the place, for messages."""
+  if is_pipeline(place):
+    return pipeline_config(place)
+  return workdirs.load_config(place, flag)
+
+
+def pipeline_config(folder: str):
+  """The config of a public pipeline; bfloat16 but on a CPU.
+
+  Raises ValueError for a folder that is none, or has odd parts.
+  """
+  from interop import pipelines  # an edge: all else does without it
+  parts = pipelines.read(folder)
+  c = base.get_config()
+  for name in base.MODULE_KEYS:
+    c[name] = ConfigDict(parts[name])
+  for name in ('data', 'diffusion', 'sample', 'tokenizer'):
+    c[name].update(parts[name])
+  c.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  c.sample.update(dict(clip='none', batch=4))
+  c.init_from = parts['init_from']
+  return c
+
+
+def load_pipeline(c, mesh) -> Model:
+  """The model and weights of a pipeline_config."""
+  tokenizer = tokenizers.public(c.tokenizer.files)
+  module, params = models.build(c, tokenizer.get_vocab_size()), {}
+  shapes = models.param_shapes(module, base.height_width(c.data.size),
+                               c.tokenizer.length)
+  for part, place in c.init_from:
+    *above, last = part.split('/')
+    at = functools.reduce(lambda tree, name: tree.setdefault(name, {}), above, params)
+    at[last] = read_part(part, place, shapes)
+  params = jax.device_put(params, sharding.replicated(mesh))
+  return Model(c, tokenizer, module, params, mesh, 'public weights')
+
+
+def read_part(part: str, place: str, params, objective_parts=(), optional: str = ''):
+  """The values of a row of config.init_from, as a tree of arrays on the host.
+
+  Args:
+    part: 'a/b', what lies below it in `params`, which may be shapes.
+    place: an exported workdir, or a folder or file of diffusers or transformers.
+    objective_parts: names of further parts, with the model's own parts below them.
+    optional: a regex of names that the file may lack; None stands for them.
+
+  Raises:
+    ValueError: another form, or what does not fit.
+  """
+  shapes = param_files.part_of(params, part)
+  if not workdirs.exported(place):
+    from interop import weights as public
+    return public.load(place, shapes)
+  first, _, rest = part.partition('/')
+  return param_files.load(os.path.join(place, param_files.FILE), shapes,
+                          rest if first in objective_parts else part, optional)

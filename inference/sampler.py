@@ -1,0 +1,159 @@
+"""One compiled program from tokens to pictures."""
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from configs import base
+import diffusion
+from diffusion import editing, guidance, process as processes, sampling
+import models
+from models import Scalars
+from inference.requests import Request
+
+
+def build_sampler(module, c, size, *, film: bool = False, weak=None,
+                  strength: float = 1.0, fill: str = 'blend'):
+  """Makes the sampler of a model; what a request leaves None is not compiled.
+
+  Args:
+    module: TextToImage.
+    c: config, of which `diffusion`, `sample` and `autoencoder` count.
+    size: (height, width) of the pictures.
+    film: also return the way there.
+    weak: (config, module) of the network to move away from, in place of the empty
+      prompt: autoguidance.
+    strength: where there is a picture to start from, how much noise it gets, to 1.
+    fill: of editing.FILLS, where there is a mask.
+
+  Returns:
+    (params, request, keys [b], scale f32[]) -> uint8 [b h w 3]; with `film` also
+    uint8 [steps b h w 3]. params: {'main': of `module`, 'weak': of the weak one}.
+
+  Raises:
+    ValueError: a choice of config.sample that is none, or does not fit another.
+  """
+  process = diffusion.build(c.diffusion)
+  how = build_plan(module, c, process)
+  check_sampler(module, c, how, size, film)
+  timesteps = editing.sdedit_timesteps(how.timesteps, strength)
+  painting = diffusion.build_fill(fill, how.solver)
+  latent_shape = module.latent_shape(size)
+
+  def sample(params, request: Request, keys, scale):
+    to_latents, to_pixels = autoencoder_fns(module, params['main'])
+    eps = request.noise
+    if eps is None:
+      eps = sampling.initial_noise(keys, latent_shape)
+    x = sampling.prior(process.schedule, timesteps[0], eps)
+    solver, times = how.solver, timesteps
+    if request.image is not None:
+      image = to_latents(request.image)
+      if strength < 1:
+        x = processes.add_noise(image, eps, *process.schedule(times[0]))
+    if request.mask is not None:
+      mask = latent_mask(request.mask, latent_shape)
+      solver, times = (painting.solver(solver, process.schedule, image, mask, eps),
+                       painting.timesteps(times))
+    denoise = guided_denoiser(module, c, process, how, weak, params, request, scale)
+    x = sampling.sample(denoise, solver, x, times, keys, film)
+    if not film:
+      return to_uint8(to_pixels(x))
+    x, way = x
+    return to_uint8(to_pixels(x)), jax.lax.map(lambda z: to_uint8(to_pixels(z)), way)
+
+  return jax.jit(sample)
+
+
+def build_plan(module, c, process):
+  """What a config's `sample` says: diffusion.Sampling.
+
+  A network that is told the scale of guidance takes one evaluation, not two.
+  """
+  chosen = c.sample
+  if 'guidance' in module.scalars:
+    chosen = c.sample.copy_and_resolve_references()
+    chosen.guidance = 1.0
+  return diffusion.build_sampling(chosen, process)
+
+
+def check_sampler(module, c, how, size, film: bool = False):
+  """Raises ValueError for what does not go together in a config's `sample`."""
+  if c.autoencoder.name != 'none' and c.sample.clip != 'none':
+    raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
+                     "latents have no bound: 'none'.")
+  if how.solver.learned_variance and not module.learns_variance:
+    raise ValueError(
+        f'config.sample.solver is {c.sample.solver!r}; the network predicts no '
+        f'variance: it takes config.model.out_channels='
+        f'{2 * module.autoencoder.channels}, of a unet or a dit.')
+  if how.solver.solve and film:
+    raise ValueError(f'config.sample.solver is {c.sample.solver!r}, whose steps differ '
+                     'from picture to picture: it takes no film.')
+  if tuple(size) != base.height_width(c.data.size) and not module.any_size:
+    raise ValueError(f'height and width are {size[0]} and {size[1]}; this '
+                     'config.model learned a table of places for '
+                     f'{c.data.size} pixels, and draws no other size.')
+  module.check(size)
+
+
+def guided_denoiser(module, c, process, how, weak, params, request: Request, scale):
+  """The denoiser that a config's `sample` and a request describe: guidance.Guided."""
+  told = {'guidance': scale} if 'guidance' in module.scalars else {}
+  denoise, (null, *contexts) = network(module, process, params['main'], request.tokens,
+                                       request.sizes, how.solver.learned_variance, told)
+  both, cond_only = guidance.prompts(denoise, contexts, request.prompt_weights, null)
+  if weak:
+    weak_c, weak_module = weak
+    denoise, (null, *contexts) = network(
+        weak_module, diffusion.build(weak_c.diffusion), params['weak'],
+        request.weak_tokens, request.sizes)
+    both, cond_only = guidance.networks(cond_only, guidance.prompts(
+        denoise, contexts, request.prompt_weights, null)[1])
+  return how.guide(both, cond_only, scale)
+
+
+def network(module, process, params, tokens, sizes, variance: bool = False, told=None):
+  """(denoise: (x, t, context) -> x0, the contexts of tokens int32[b k l]).
+
+  Args:
+    variance: whether `denoise` returns the learned one too: sampling.denoiser.
+    told: scalars f32[] that the network is told beside t.
+  """
+  apply = functools.partial(module.apply, {'params': params})
+  def predict(x, t, context):
+    scalars = {name: jnp.full(t.shape, value) for name, value in (told or {}).items()}
+    return apply(x, Scalars(t, **scalars), context, method='predict')
+  contexts = [apply(tokens[:, i], sizes, method='encode')
+              for i in range(tokens.shape[1])]
+  return sampling.denoiser(process.precondition(predict), process, variance), contexts
+
+
+def autoencoder_fns(module, params):
+  """(pictures -> latents, latents -> pictures) of a model's autoencoder."""
+  apply = functools.partial(module.apply, {'params': params})
+  return (functools.partial(apply, method='to_latents'),
+          functools.partial(apply, method='to_pixels'))
+
+
+def latent_mask(mask, latent_shape):
+  """A mask f32[b h w 1] by latents [b h' w' 1]: 1 where any of their pixels is."""
+  (h, w), f = latent_shape[:2], mask.shape[1] // latent_shape[0]
+  return mask.reshape(len(mask), h, f, w, f, 1).max((2, 4))
+
+
+def to_uint8(x):
+  """[-1, 1] -> 0 to 255, rounded."""
+  return jnp.round(jnp.clip(x * 127.5 + 127.5, 0, 255)).astype(jnp.uint8)
+
+
+def check(module, c):
+  """Raises ValueError where a config's `sample` cannot be drawn with."""
+  size, length = base.height_width(c.data.size), c.tokenizer.length
+  row = jax.ShapeDtypeStruct
+  request = Request(row((1, 2, length), jnp.int32), row((1, 1), jnp.float32),
+                    row((1, 6), jnp.float32))
+  params = {'main': models.param_shapes(module, size, length)}
+  keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+  jax.eval_shape(build_sampler(module, c, size), params, request, keys,
+                 row((), jnp.float32))

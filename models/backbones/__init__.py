@@ -1,0 +1,5 @@
+"""Backbones by the name in a config."""
+from models.backbones import dit, edm2, microdit, mmdit, unet, uvit
+
+BACKBONES = {'dit': dit.DiT, 'edm2': edm2.EDM2, 'microdit': microdit.MicroDiT,
+             'mmdit': mmdit.MMDiT, 'unet': unet.UNet, 'uvit': uvit.UViT}

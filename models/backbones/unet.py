@@ -1,0 +1,233 @@
+"""One U-Net: DDPM, improved DDPM, ADM, DDPM++, NCSN++ and Stable Diffusion's.
+
+Where they differ is an option of UNet. configs/papers/ spells each of them out.
+"""
+import functools
+
+from flax import linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from models import checks, layers
+from models.backbones import backbone, unet_blocks
+
+ATTENTION = ('self', 'spatial', 'transformer')
+POOLED = ('after', 'before', 'mlp')
+AUGMENT = 9  # numbers that say how a picture was changed
+
+
+class UNet(backbone.Backbone):
+  """Predicts the diffusion target of a noised picture.
+
+  Attributes:
+    channels: of the picture.
+    out_channels: of the prediction, more than `channels` where a variance is learned
+      (arXiv:2102.09672); 0 for as many.
+    width: channels by which the others count.
+    channel_mult: width of each level as a multiple of `width`; each level halves the
+      size.
+    num_res_blocks: residual blocks a level on the way down; one more on the way up.
+    attention: how many attention blocks follow each residual block of a level, as many
+      entries as `channel_mult`. mid_attention: the same, between the two blocks of the
+      middle.
+    attention_type: 'self', to the picture alone (arXiv:2006.11239); 'spatial',
+      transformers that see the text, as in Stable Diffusion; 'transformer', the same
+      without projections, each part starting as the identity.
+    heads: of attention; 0 to give each `head_width` channels.
+    qk_norm: normalise queries and keys.
+    patch: space-to-depth at the input: the first level works at size / patch.
+    positions: add a learned map of places at the input.
+    groups, eps: of group normalisation.
+    stem_channels: of the first convolution; 0 for `width`.
+    time_embedding: of layers.FEATURES, `time_channels` of them; 0 for `width`.
+    pooled_into: where the summary of the condition goes. 'after': added to the
+      embedding of time; 'before': added to its features; 'mlp': as 'after', through an
+      MLP.
+    size_features: sinusoids of each of the six sizes, which join the summary: 256 in
+      SDXL; 0 for not being told of sizes.
+    augment_labels: how many numbers tell how a picture was changed, 9 or none: they
+      join the features of time by a layer of their own.
+    scale_shift: the condition scales too, in place of adding alone.
+    resblock_updown: resample by residual blocks, through `resample_filter`, in place of
+      convolutions, which on the way down have zeros before and after the picture as
+      `pad` says.
+    skip_rescale: as in arXiv:2011.13456: residuals divided by sqrt(2), projections
+      where blocks resample, attention on the way up only after the last block of a
+      level.
+    input_skips: add the picture, through convolutions, at every level, as in NCSN++.
+    dropout: share of activations in residual blocks, where the caller gives its rng.
+  """
+  channels: int = 3
+  out_channels: int = 0
+  width: int = 128
+  channel_mult: tuple[float, ...] = (1, 2)
+  num_res_blocks: int = 2
+  attention: tuple[int, ...] = (1, 1)
+  mid_attention: int = 1
+  attention_type: str = 'transformer'
+  heads: int = 0
+  head_width: int = 32
+  qk_norm: bool = False
+  patch: int = 1
+  positions: bool = False
+  groups: int = 32
+  eps: float = 1e-6
+  stem_channels: int = 0
+  time_embedding: str = 'sinusoids'
+  time_channels: int = 0
+  pooled_into: str = 'after'
+  size_features: int = 0
+  augment_labels: int = 0
+  scale_shift: bool = True
+  resblock_updown: bool = False
+  pad: tuple[int, int] = (0, 1)
+  resample_filter: tuple[int, ...] = (1, 1)
+  skip_rescale: bool = False
+  input_skips: bool = False
+  dropout: float = 0.0
+
+  @property
+  def needs(self):
+    """Sizes where it is told of them; a text and a summary it can do without."""
+    return frozenset({'sizes'} if self.size_features else ())
+
+  @property
+  def reads(self):
+    """A text where its attention sees one."""
+    sees_text = self.attention_type != 'self' and any((*self.attention,
+                                                       self.mid_attention))
+    return (self.needs | {'pooled'} | ({'text', 'mask'} if sees_text else set())
+            | ({'augment'} if self.augment_labels else set()))
+
+  @property
+  def any_size(self) -> bool:
+    """Whether no map has an entry for each place."""
+    return not self.positions
+
+  @nn.compact
+  def __call__(self, x, scalars, context, taps=()):
+    """As in Backbone; h and w are multiples of patch * 2 ** (levels - 1)."""
+    self.check_call(scalars, context, taps)
+    c, text, mask = self.condition(scalars, context), context.text, context.mask
+    x = layers.space_to_depth(x.astype(self.dtype), self.patch)
+    picture = x
+    x = self.conv('in', self.stem_channels or self.width, x)
+    if self.positions:
+      x = x + self.param('positions', nn.initializers.normal(0.02),
+                         x.shape[1:]).astype(x.dtype)
+    def block(name, x, level, up, last):
+      x = self.res_block(name, int(self.width * self.channel_mult[level]), x, c)
+      if self.attention[level] and (last or not up or not self.skip_rescale):
+        x = self.attend(name, self.attention[level], x, text, mask)
+      return x
+    def middle(x):
+      x = self.res_block('middle_0', x.shape[-1], x, c)
+      if self.mid_attention:
+        x = self.attend('middle_0', self.mid_attention, x, text, mask)
+      return self.res_block('middle_1', x.shape[-1], x, c)
+    def down(x, level):
+      nonlocal picture
+      x = self.down(f'down_{level}', x, c)
+      if self.input_skips:
+        picture = x = self.with_input(f'input_{level}', x, picture)
+      return x
+    x = unet_blocks.hourglass(
+        x, len(self.channel_mult), self.num_res_blocks, block=block, down=down,
+        up=lambda x, level: self.up(f'up_{level}', x, c), middle=middle,
+        join=lambda x, skip: jnp.concatenate([x, skip], -1))
+    x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
+    out = self.out_channels or self.channels
+    x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
+                kernel_init=nn.initializers.zeros)(x)
+    return layers.depth_to_space(x, self.patch)
+
+  def check(self, size):
+    """Raises ValueError for fields that do not go together, at (h, w)."""
+    key = 'config.model'
+    checks.backbone(self, key)
+    checks.positive(self, key, 'width', 'channel_mult', 'num_res_blocks', 'head_width',
+                    'patch', 'groups')
+    checks.one_of(self, key, attention_type=ATTENTION, time_embedding=layers.FEATURES,
+                  pooled_into=POOLED, augment_labels=(0, AUGMENT))
+    checks.levels(self, key, 'groups', 'heads' if self.heads else 'head_width')
+    if self.attention_type == 'self' and max(*self.attention, self.mid_attention) > 1:
+      raise ValueError(
+          f'{key}.attention is {self.attention} and {key}.mid_attention '
+          f'{self.mid_attention}; with attention_type=self each is 0 or 1.')
+    checks.multiple(size, self.patch * 2 ** (len(self.channel_mult) - 1),
+                    'patch times 2 for each level but the first')
+
+  def conv(self, name, width, x, **kwargs):
+    return nn.Conv(width, (3, 3), dtype=self.dtype, name=name, **kwargs)(x)
+
+  def condition(self, scalars, context):
+    """What modulates the blocks: [b 4 width]."""
+    wide, pooled = 4 * self.width, self.summary(context)
+    def mlp(name, y):
+      return layers.MLP(wide, wide, 'silu', dtype=self.dtype, name=name)(y)
+    def dense(name, width, y, bias=False):
+      return nn.Dense(width, use_bias=bias, dtype=self.dtype, name=name)(y)
+    def embed(waves):
+      if self.augment_labels:
+        waves = waves + dense('labels', waves.shape[-1], (
+            jnp.zeros((len(waves), self.augment_labels)) if context.augment is None
+            else context.augment))
+      if pooled is not None and self.pooled_into == 'before':
+        waves = waves + dense('pooled', waves.shape[-1],
+                              pooled * np.sqrt(pooled.shape[-1]), bias=True)
+      return mlp('time', waves)
+    features = functools.partial(layers.FEATURES[self.time_embedding],
+                                 width=self.time_channels or self.width)
+    c = layers.embed_scalars(scalars, self.scalars, self.time_unit, features, embed,
+                             self.dtype)
+    if pooled is not None and self.pooled_into == 'after':
+      c = c + dense('pooled', wide, pooled)
+    if pooled is not None and self.pooled_into == 'mlp':
+      c = c + mlp('pooled', pooled)
+    return c
+
+  def summary(self, context):
+    """The summary of the condition and, behind it, sinusoids of the sizes: [b e]."""
+    if not self.size_features:
+      return context.pooled
+    sizes = layers.sinusoids(context.sizes, self.size_features)  # [b 6 f]
+    sizes = sizes.reshape(len(sizes), -1).astype(self.dtype)
+    if context.pooled is None:
+      return sizes
+    return jnp.concatenate([context.pooled, sizes], -1)
+
+  def res_block(self, name, width, x, c, **kwargs):
+    block = unet_blocks.ResBlock(
+        width, self.groups, self.eps, self.scale_shift, self.dropout, self.skip_rescale,
+        self.dtype, resample_filter=self.resample_filter, name=name, **kwargs)
+    return layers.remat(block, self.remat, x, c)
+
+  def attend(self, name, depth, x, text, mask):
+    heads = self.heads or max(1, x.shape[-1] // self.head_width)
+    name = f'{name}_attention'
+    if self.attention_type == 'self':
+      block = unet_blocks.SelfAttention(heads, self.groups, self.eps, self.qk_norm,
+                                        self.skip_rescale, self.dtype, name=name)
+      return layers.remat(block, self.remat, x, text, mask)
+    return unet_blocks.Transformer(
+        depth, heads, self.groups, self.attention_type == 'spatial', self.qk_norm,
+        self.remat, self.dtype, name=name)(x, text, mask)
+
+  def down(self, name, x, c):
+    width = x.shape[-1]
+    if self.resblock_updown:
+      return self.res_block(name, width, x, c, way='down')
+    return self.conv(name, width, x, strides=(2, 2), padding=(self.pad, self.pad))
+
+  def up(self, name, x, c):
+    width = x.shape[-1]
+    if self.resblock_updown:
+      return self.res_block(name, width, x, c, way='up')
+    return self.conv(name, width, layers.upsample(x))
+
+  def with_input(self, name, x, picture):
+    """x [b h w d] and, halved, the picture [b 2h 2w e] that it came from."""
+    edge = 1 + (len(self.resample_filter) - 1) // 2  # the filter sees beyond, too
+    y = self.conv(name, x.shape[-1], picture, padding=edge)
+    y = layers.resample(y, 'down', self.resample_filter, pad=0)
+    return (x + y) * unet_blocks.HALF

@@ -1,0 +1,59 @@
+"""Two CLIPs and T5, the text encoder of Stable Diffusion 3: arXiv:2403.03206."""
+from typing import Any
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from models import checks, context
+from models.conditions import clip, sdxl, t5
+
+KEY = 'config.condition'
+
+
+class SD3(nn.Module):
+  """Two CLIPs and T5 one after another, as in Stable Diffusion 3 (arXiv:2403.03206).
+
+  Attributes:
+    vocab, widths, depths, heads: of the CLIPs, as in SDXLText.
+    clip_length: how many tokens, the first ones, are the CLIPs'; the others are T5's.
+    t5_vocab, t5_width, t5_depth, t5_heads, t5_head_width, t5_hidden: of t5.T5. The
+      CLIPs' text is padded with zeros to T5's width.
+  """
+  vocab: int = 49408
+  widths: tuple[int, int] = (768, 1280)
+  depths: tuple[int, int] = (12, 32)
+  heads: tuple[int, int] = (12, 20)
+  clip_length: int = 77
+  t5_vocab: int = 32128
+  t5_width: int = 4096
+  t5_depth: int = 24
+  t5_heads: int = 64
+  t5_head_width: int = 64
+  t5_hidden: int = 10240
+  dtype: Any = jnp.float32
+  gives = frozenset({'text', 'mask', 'pooled'})
+
+  def check(self, vocab: int, length: int):
+    """Raises ValueError for fields that make no sense, or tokens with no place."""
+    sdxl.check_two(self, vocab, length, None)
+    checks.positive(self, KEY, 't5_vocab', 't5_width', 't5_depth', 't5_heads',
+                    't5_head_width', 't5_hidden')
+    checks.within(self, KEY, clip_length=clip.CLIP.length + 1)
+    if self.t5_width < sum(self.widths):
+      raise ValueError(f'{KEY}.t5_width is {self.t5_width}; the text of both CLIPs, '
+                       f'{sum(self.widths)} wide, does not fit.')
+
+  @nn.compact
+  def __call__(self, tokens):
+    """tokens: int32[b l]. Returns the Context: text [b l d], mask, pooled [b e]."""
+    tokens, more = jnp.split(tokens, [self.clip_length], 1)
+    small, large = (encoder(tokens) for encoder in sdxl.two_clips(
+        self, ('projection', 'projection')))
+    text = jnp.concatenate([small.text, large.text], -1)
+    text = jnp.pad(text, ((0, 0), (0, 0), (0, self.t5_width - text.shape[-1])))
+    more = t5.T5(
+        self.t5_vocab, self.t5_width, self.t5_depth, self.t5_heads, self.t5_head_width,
+        self.t5_hidden, masked=False, dtype=self.dtype, name='t5')(more)
+    return context.Context(jnp.concatenate([text, more.text], 1),
+                           jnp.concatenate([small.mask, more.mask], 1),
+                           jnp.concatenate([small.pooled, large.pooled], -1))

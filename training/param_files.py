@@ -1,0 +1,65 @@
+"""A trained model as one safetensors file beside its config and tokenizer."""
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors import numpy as storage
+
+from training import rules
+
+FILE = 'weights.safetensors'
+DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float16': jnp.float16}
+
+
+def save(path: str, params, dtype: str, about: dict):
+  """Writes parameters by name, in `dtype`, with `about` (str -> str) as metadata."""
+  flat = dict(zip(jax.tree.leaves(rules.names(params)), jax.tree.leaves(params)))
+  flat = {k: np.asarray(jnp.asarray(v, DTYPES[dtype])) for k, v in flat.items()}
+  storage.save_file(flat, path, metadata=about)
+
+
+def load(path: str, shapes, part: str = '', optional: str = ''):
+  """Reads float32 parameters of the given tree of shapes.
+
+  Args:
+    part: 'a/b' of the names in the file, where the tree is only what lies below it.
+    optional: a regex of names in the tree that the file may lack; None stands for them.
+
+  Raises:
+    ValueError: a file that is cut short or is not the weights of this model.
+  """
+  try:
+    flat = storage.load_file(path)
+  except (safetensors.SafetensorError, OSError) as e:
+    raise ValueError(f'{path} is not a whole safetensors file: {e}') from e
+  below = f'{part}/' if part else ''
+  flat = {name.removeprefix(below): value for name, value in flat.items()
+          if name.startswith(below)}
+  wanted = dict(zip(jax.tree.leaves(rules.names(shapes)), jax.tree.leaves(shapes)))
+  for name in sorted(flat.keys() ^ wanted.keys()):
+    if name in wanted and re.fullmatch(optional, name):
+      continue
+    where = 'the file' if name in wanted else 'the model'
+    raise ValueError(f'{path} does not fit the config: {where} has no {name!r}.')
+  for name, value in flat.items():
+    if value.shape != wanted[name].shape:
+      raise ValueError(f'{path} does not fit the config: {name!r} is {value.shape}, '
+                       f'the model has {wanted[name].shape}.')
+  return jax.tree.map(lambda name: flat[name].astype(np.float32) if name in flat
+                      else None, rules.names(shapes))
+
+
+def part_of(params, part: str):
+  """What lies below 'a/b' in a tree of parameters. Raises ValueError if it is none."""
+  for name in part.split('/'):
+    if not isinstance(params, dict) or name not in params:
+      known = sorted(params) if isinstance(params, dict) else 'nothing'
+      raise ValueError(f'config.init_from has the part {part!r}; there is no {name!r}, '
+                       f'only {known}.')
+    params = params[name]
+  if not isinstance(params, dict):
+    raise ValueError(f'config.init_from has the part {part!r}, a single parameter; '
+                     'give what it is in.')
+  return params

@@ -1,0 +1,85 @@
+"""What a run tells: metrics.jsonl, TensorBoard, pictures, and how far it is."""
+import json
+import math
+import os
+import time
+
+import numpy as np
+from PIL import Image
+from tensorboardX import SummaryWriter
+
+from console.files import atomic_write, write_text
+from console.progress import clock
+
+
+class Log:
+  """Writes a run's progress into its workdir.
+
+  Opening it on a run that is resumed at `step` drops what was logged after that step,
+  which is about to be logged again. With writes=False, as on all processes but the
+  first, it only keeps the time.
+  """
+
+  def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True):
+    self.steps, self.writes = steps, writes
+    self.start = time.monotonic()
+    self.mark = None  # step and seconds from which the rate is taken
+    self.paused = 0.0  # seconds, for what is not training
+    self.samples = os.path.join(workdir, 'samples')
+    if not writes:
+      return
+    self.path = os.path.join(workdir, 'metrics.jsonl')
+    os.makedirs(self.samples, exist_ok=True)
+    if os.path.exists(self.path):
+      with open(self.path, encoding='utf-8') as f:
+        lines = [line for line in f if line.endswith('\n')]
+      kept = [line for line in lines if json.loads(line)['step'] <= step]
+      if kept:  # time goes on from where the run was
+        self.start -= json.loads(kept[-1]).get('seconds', 0.0)
+      write_text(self.path, ''.join(kept))
+    self.board = SummaryWriter(
+        os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
+
+  def seconds(self) -> float:
+    """Spent on training since the run began, without previews and checkpoints."""
+    return time.monotonic() - self.start - self.paused
+
+  def scalars(self, step: int, values: dict):
+    """Appends one object to metrics.jsonl, and to TensorBoard."""
+    if not self.writes:
+      return
+    values = {k: None if isinstance(v, float) and not math.isfinite(v) else v
+              for k, v in values.items()}
+    with open(self.path, 'a', encoding='utf-8') as f:
+      f.write(json.dumps({'step': step} | values) + '\n')
+    for name, value in values.items():
+      if value is not None:
+        self.board.add_scalar(name, value, step)
+
+  def picture(self, step: int, grid: np.ndarray) -> str:
+    """Writes samples/<step>.png and shows it in TensorBoard; returns the path.
+
+    grid: uint8 [h w 3].
+    """
+    path = os.path.join(self.samples, f'{step}.png')
+    if self.writes:
+      with atomic_write(path) as new:
+        Image.fromarray(grid).save(new, 'PNG')
+      self.board.add_image('samples', grid, step, dataformats='HWC')
+    return path
+
+  def progress(self, step: int, values: dict) -> str:
+    """How far the run is, in a line."""
+    left = '?'
+    if self.mark:  # the first line, which waited for a compiler
+      rate = (step - self.mark[0]) / max(self.seconds() - self.mark[1], 1e-9)
+      left = clock((self.steps - step) / rate)
+    else:
+      self.mark = step, self.seconds()
+    return (f'step {step}/{self.steps}  loss {values["loss"]:.4f}  '
+            f'{values["images_per_s"]:.0f} images/s  {clock(self.seconds())} gone, '
+            f'{left} left')
+
+  def close(self):
+    if self.writes:
+      self.board.close()

@@ -1,0 +1,108 @@
+"""Everything that a training step changes."""
+import functools
+from typing import Any
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from diffusion import time_sampling
+from training import rules, sharding
+
+
+@struct.dataclass
+class TrainState:
+  """Attributes:
+    step: int32[], updates tried so far, skipped ones included.
+    params: trained parameters, float32; None where they are frozen.
+    ema: their averages, a tuple of trees like `params`; samples are drawn from the
+      first.
+    opt_state: of the optimizer.
+    loss_ema: f32[time_sampling.BINS], running mean squared loss by time.
+    skipped: int32[2], steps skipped in all and in a row.
+    frozen: parameters that stay as they are, None where they are trained; None if all
+      are trained.
+  """
+  step: Any
+  params: Any
+  ema: Any
+  opt_state: Any
+  loss_ema: Any
+  skipped: Any
+  frozen: Any = None
+
+
+def partition(params, frozen):
+  """Parameters in two, by a tree of bool: (trained, frozen), see TrainState."""
+  if not any(jax.tree.leaves(frozen)):
+    return params, None
+  def pick(which):
+    return jax.tree.map(lambda p, f: p if f == which else None, params, frozen)
+  return pick(False), pick(True)
+
+
+def combine(trained, frozen):
+  """The way back: all parameters, or the average of some and the rest."""
+  if frozen is None:
+    return trained
+  return jax.tree.map(lambda a, b: b if a is None else a, trained, frozen,
+                      is_leaf=lambda x: x is None)
+
+
+def with_part(state, part: str, values):
+  """A new state whose parameters below `part`, 'a/b', are a tree of other values."""
+  new = {f'{part}/{name}': value for name, value in zip(
+      jax.tree.leaves(rules.names(values)), jax.tree.leaves(values))}
+  def take(tree):
+    return jax.tree.map(lambda name, old: jax.device_put(new[name], old.sharding)
+                        if name in new else old, rules.names(tree), tree)
+  return state.replace(params=take(state.params), ema=tuple(map(take, state.ema)),
+                       frozen=take(state.frozen))
+
+
+def init_state(init, optimizer, key, averages: int = 1, frozen=None):
+  """The state before the first step.
+
+  Args:
+    init: key -> parameters.
+    averages: how many are kept.
+    frozen: parameters -> tree of bool, those that are not trained; None trains all.
+  """
+  params, kept = init(key), None
+  if frozen:
+    params, kept = partition(params, frozen(params))
+  copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
+  return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
+                    jnp.ones(time_sampling.BINS), jnp.zeros(2, jnp.int32), kept)
+
+
+def state_shardings(shapes, mesh):
+  """Shardings of a TrainState of shapes: the moments lie where their parameters do."""
+  placed = sharding.param_shardings(mesh, shapes.params)
+  by_path = {tuple(map(str, path)): (leaf.shape, place) for (path, leaf), place in
+             zip(jax.tree_util.tree_leaves_with_path(shapes.params),
+                 jax.tree.leaves(placed))}
+  everywhere = sharding.replicated(mesh)
+  def find(path, leaf):
+    path = tuple(map(str, path))
+    for i in range(len(path)):  # the name of a parameter ends the name of its moments
+      shape, place = by_path.get(path[i:], (None, None))
+      if shape == leaf.shape:
+        return place
+    return everywhere
+  kept = shapes.frozen and sharding.param_shardings(mesh, shapes.frozen)
+  return TrainState(everywhere, placed, (placed,) * len(shapes.ema),
+                    jax.tree.map_with_path(find, shapes.opt_state), everywhere,
+                    everywhere, kept)
+
+
+def create_state(init, optimizer, mesh, key, **options):
+  """(a new state, each leaf made where it is to lie, and its shardings)."""
+  make = functools.partial(init_state, init, optimizer, **options)
+  shardings = state_shardings(jax.eval_shape(make, key), mesh)
+  return jax.jit(make, out_shardings=shardings)(key), shardings
+
+
+def count(params) -> int:
+  """How many numbers a tree of parameters has; 0 for None."""
+  return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,99 @@
+"""The training step: one pure function, compiled once."""
+import jax
+import jax.numpy as jnp
+import optax
+
+from diffusion import time_sampling
+from training import sharding, train_state
+
+PARTS = 4  # of [0, 1], by which the loss is logged
+
+
+def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int = 1):
+  """Makes train_step(state, batch, root) -> (state, metrics).
+
+  A step whose loss or gradient is not finite changes nothing but the counters.
+
+  Args:
+    objective: of training.objectives.
+    learning_rate: step -> rate, for the log.
+    profiles: of the averages, each step -> decay: training.ema.
+    accumulate: parts of the batch that are worked on one after another.
+  """
+  def gradients(state, batch, drawn):
+    """Of the mean over the batch, in `accumulate` parts."""
+    ema = train_state.combine(state.ema[0], state.frozen)
+    def loss_fn(trained, batch, drawn):
+      params = train_state.combine(trained, state.frozen)
+      terms, seen = objective.loss(params, ema, batch, drawn)
+      terms = {name: term.mean() for name, term in terms.items()}
+      return sum(terms.values()), (terms, seen)
+    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    if accumulate == 1:
+      return grad_fn(state.params, batch, drawn)
+    def split(x):  # [b ...] -> [accumulate b/accumulate ...], parts of all devices
+      return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
+    def add(total, part):
+      (loss, (terms, seen)), grads = grad_fn(state.params, *part)
+      return jax.tree.map(jnp.add, total, (loss, grads)), (terms, seen)
+    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params)
+    total, (terms, seen) = jax.lax.scan(
+        add, zero, jax.tree.map(split, (batch, drawn)))
+    loss, grads = jax.tree.map(lambda x: x / accumulate, total)
+    terms = jax.tree.map(lambda x: x.mean(0), terms)
+    return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads
+
+  def train_step(state, batch, root):
+    drawn = objective.draw(jax.random.fold_in(root, state.step), batch['image'].shape,
+                           state.loss_ema)
+    (loss, (terms, seen)), grads = gradients(state, batch, drawn)
+    norm = optax.global_norm(grads)
+    ok = jnp.isfinite(loss) & jnp.isfinite(norm)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    averages = tuple(optax.incremental_update(params, old, 1 - decay(state.step))
+                     for old, decay in zip(state.ema, profiles))
+    new = state.replace(
+        params=params, ema=averages, opt_state=opt_state,
+        loss_ema=time_sampling.observe(state.loss_ema, seen['t'], seen['loss']))
+    total, row = state.skipped
+    skipped = jnp.stack([total + ~ok, jnp.where(ok, 0, row + 1)])
+    metrics = {'loss': loss, 'grad_norm': norm, 'terms': terms,
+               'by_time': by_time(**seen), 'skipped': skipped,
+               'lr': jnp.asarray(learning_rate(state.step - state.skipped[0]),
+                                 jnp.float32)}
+    state = jax.tree.map(lambda new, old: jnp.where(ok, new, old), new, state)
+    return state.replace(step=state.step + 1, skipped=skipped), metrics
+  return train_step
+
+
+def by_time(loss, t):
+  """Sums of losses f32[b], and how many, in each part of [0, 1]: f32[2 PARTS]."""
+  at = jnp.clip(t * PARTS, 0, PARTS - 1).astype(int)
+  part = jax.nn.one_hot(at, PARTS)  # [b PARTS]
+  return jnp.concatenate([(loss[:, None] * part).sum(0), part.sum(0)])
+
+
+def compile_step(train_step, shardings, mesh):
+  """jit of a train step over a mesh: state donated, batch split, metrics everywhere."""
+  whole = sharding.replicated(mesh)
+  def step(*args):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # models.splash asks
+      return train_step(*args)
+  return jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole),
+                 in_shardings=(shardings, sharding.batch_sharding(mesh), whole))
+
+
+def summary(metrics: list) -> dict:
+  """The mean of fetched metrics since the last log, as plain numbers."""
+  def mean(values):
+    return float(sum(values) / len(metrics))
+  parts = sum(m['by_time'] for m in metrics)
+  total, count = parts[:PARTS], parts[PARTS:]
+  out = {k: mean(m[k] for m in metrics) for k in ('loss', 'grad_norm')}
+  names = metrics[0]['terms']
+  if len(names) > 1:
+    out |= {f'loss/{name}': mean(m['terms'][name] for m in metrics) for name in names}
+  out |= {f'loss_t{i}': float(total[i] / count[i]) for i in range(PARTS) if count[i]}
+  return out | {'lr': float(metrics[-1]['lr']),
+                'skipped': int(metrics[-1]['skipped'][0])}
