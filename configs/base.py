@@ -5,6 +5,9 @@
 A stored config may lack a key that came later: it then takes the value that stands
 here. So a new key has here the value that keeps what earlier runs did.
 """
+import functools
+import math
+
 from ml_collections import ConfigDict, config_dict
 
 
@@ -151,59 +154,66 @@ def lock(c):
   return c
 
 
-POSITIVE = '''data.pictures data.threads data.max_caption data.max_pixels
-    data.min_side tokenizer.vocab tokenizer.length optim.lr optim.clip train.steps
-    train.batch train.accumulate train.log_every train.checkpoint_every train.keep
-    train.max_skipped sample.steps sample.batch sample.num eval.num
-    diffusion.loss_weight_cap'''.split()
-SHARES = '''data.single_share data.max_bad diffusion.augment diffusion.caption_dropout
-    sample.rescale optim.decay_from optim.b1 optim.b2'''.split()
-NOT_NEGATIVE = '''data.workers optim.warmup train.sample_every train.eval_every
-    train.averages_every diffusion.input_std diffusion.vlb'''.split()
-
-
 MODULE_KEYS = 'model', 'condition', 'autoencoder'
 MODULES = tuple(f'config.{key}' for key in MODULE_KEYS)
+TABLES = {  # tables over names or files: a row that they may have
+    'optim.weight_decay': ('.*kernel', 0.5), 'optim.lr_scale': ('.*kernel', 0.5),
+    'optim.unit_rms': ('.*kernel', True), 'init_from': ('part', 'folder'),
+    'tokenizer.files': ('folder', 77)}
+RANGES = (  # what a number must be, and the keys of which it must be that
+    ('finite and above 0', lambda x: 0 < x < math.inf, '''
+        data.pictures data.threads data.max_caption data.max_pixels data.min_side
+        tokenizer.length optim.lr train.steps train.batch train.accumulate
+        train.log_every train.checkpoint_every train.keep train.max_skipped
+        sample.steps sample.batch sample.num eval.num'''),
+    ('above 0', lambda x: x > 0, 'optim.clip diffusion.loss_weight_cap'),
+    ('from 0 to 1', lambda x: 0 <= x <= 1, '''
+        data.single_share data.max_bad diffusion.augment diffusion.caption_dropout
+        sample.rescale optim.decay_from'''),
+    ('from 0 to below 1', lambda x: 0 <= x < 1, 'optim.b1 optim.b2'),
+    ('finite and not negative', lambda x: 0 <= x < math.inf, '''
+        data.workers optim.warmup train.sample_every train.eval_every
+        train.averages_every diffusion.input_std diffusion.vlb'''),
+    ('from -1000 to 1000', lambda x: abs(x) <= 1000, 'sample.guidance'),
+    ('from 0 to 4294967295', lambda x: 0 <= x < 2**32, 'seed'),
+    ('at least 260, for the 256 bytes and the special tokens', lambda x: x >= 260,
+     'tokenizer.vocab'))
 
 
 def check(c):
   """Raises ValueError that names the first key whose value makes no sense."""
   check_keys(c, get_config(), 'config')
   def value(key):
-    part = c
-    for name in key.split('.'):
-      part = part[name]
-    return part
-  for key in POSITIVE:
-    if not value(key) > 0:
-      raise ValueError(f'config.{key} is {value(key)}; it must be above 0.')
-  for key in SHARES:
-    if not 0 <= value(key) <= 1:
-      raise ValueError(f'config.{key} is {value(key)}; it must be from 0 to 1.')
-  for key in NOT_NEGATIVE:
-    if value(key) < 0:
-      raise ValueError(f'config.{key} is {value(key)}; it must not be negative.')
+    return functools.reduce(lambda part, name: part[name], key.split('.'), c)
+  for must, holds, keys in RANGES:
+    for key in keys.split():
+      if not holds(value(key)):
+        raise ValueError(f'config.{key} is {value(key)}; it must be {must}.')
   for key in ('optim.ema', 'sample.prompts', 'eval.kinds', 'eval.metrics'):
     if not value(key):
       raise ValueError(f'config.{key} is empty; it needs at least one entry.')
-  for key in ('weight_decay', 'lr_scale', 'unit_rms'):
-    for row in c.optim[key]:
-      if not (isinstance(row, tuple) and len(row) == 2 and isinstance(row[0], str)
-              and isinstance(row[1], int | float)):
-        raise ValueError(f"config.optim.{key} has {row!r}; its rows are like "
-                         "('.*kernel', 0.5).")
-  if not 0 <= c.seed < 2**32:
-    raise ValueError(f'config.seed is {c.seed}; it must be from 0 to {2**32 - 1}.')
+  for key, form in TABLES.items():
+    for row in value(key):
+      if not (isinstance(row, tuple) and len(row) == 2 and all(map(alike, row, form))):
+        raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
+      if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
+        raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
   height_width(c.data.size)
-  check_files(c)
-  if c.tokenizer.vocab < 260:
-    raise ValueError(f'config.tokenizer.vocab is {c.tokenizer.vocab}; it must be at '
-                     'least 260, for the 256 bytes and the special tokens.')
+  total = sum(length for _, length in c.tokenizer.files)
+  if total not in (0, c.tokenizer.length):
+    raise ValueError(f'config.tokenizer.length is {c.tokenizer.length}; the lengths of '
+                     f'config.tokenizer.files add up to {total}.')
   if c.train.checkpoint_every % c.train.log_every:
     raise ValueError(
         f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
         f'multiple of config.train.log_every, {c.train.log_every}, so that a resumed '
         'run logs what the first one did.')
+
+
+def alike(value, default) -> bool:
+  """Whether a value has its default's type; a whole number may stand for any number."""
+  return type(value) is type(default) or (
+      type(default) is float and type(value) is int)
 
 
 def height_width(size) -> tuple[int, int]:
@@ -232,22 +242,8 @@ def completed(c):
   return c
 
 
-def check_files(c):
-  """Raises ValueError where tables of files have rows of another form."""
-  for key, table, kinds in (('init_from', c.init_from, (str, str)),
-                            ('tokenizer.files', c.tokenizer.files, (str, int))):
-    for row in table:
-      if not isinstance(row, tuple) or tuple(map(type, row)) != kinds:
-        form = ('part', 'folder') if kinds[1] is str else ('folder', 77)
-        raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
-  total = sum(length for _, length in c.tokenizer.files)
-  if total not in (0, c.tokenizer.length):
-    raise ValueError(f'config.tokenizer.length is {c.tokenizer.length}; the lengths of '
-                     f'config.tokenizer.files add up to {total}.')
-
-
 def check_keys(c, known, at: str):
-  """Raises ValueError where a config has a key too many or too few."""
+  """Raises ValueError for a key too many or too few, or a value of another type."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
   if at in MODULES:  # their keys are fields: models.build checks them
@@ -258,3 +254,5 @@ def check_keys(c, known, at: str):
   for name, value in known.items():
     if isinstance(value, ConfigDict):
       check_keys(c[name], value, f'{at}.{name}')
+    elif not alike(c[name], value) and f'{at}.{name}' != 'config.data.size':
+      raise ValueError(f'{at}.{name} is {c[name]!r}; it must be like {value!r}.')

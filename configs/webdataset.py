@@ -14,7 +14,7 @@ def get_config():
   c = folder.get_config()
   c.data.update(dict(source='webdataset', path='shards/*.tar', size=256, threads=16))
   c.tokenizer.update(dict(vocab=16_384, length=64))
-  c.model.update(dict(width=128, channel_mult=(1, 2, 4), attention=(False, True, True),
+  c.model.update(dict(width=128, channel_mult=(1, 2, 4), attention=(0, 1, 1),
                       head_width=64, groups=32))
   c.train.update(dict(steps=300_000, batch=256, checkpoint_every=5_000))
   return c

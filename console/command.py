@@ -34,9 +34,9 @@ def run(main, define, end=sys.exit):
       print(f'  --{name}: {flags.FLAGS[name].help}')
     sys.exit(0)
   with exit_codes(end):
-    options.read_flags()
     warnings.simplefilter('always', UserNote)
     warnings.showwarning = show_warning
+    options.read_flags()
     logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
     if jax := sys.modules.get('jax'):  # only of commands that have imported it
       jax.config.update('jax_compilation_cache_dir', COMPILED)

@@ -6,7 +6,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from configs import base
-from console.errors import UserError, one_line, user_errors
+from console.errors import UserError, one_line, tell, user_errors
 
 SHORT = ('steps', 'guidance', 'solver', 'batch')  # flags that stand for config.sample's
 
@@ -62,6 +62,33 @@ def read_flags():
     raise UserError(text) from e
   if rest:
     raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
+  if 'config' in flags.FLAGS and flags.FLAGS.config:
+    drop_old_fields(flags.FLAGS.config)
+
+
+def drop_old_fields(c):
+  """Where a flag chooses another module, its fields have its own defaults.
+
+  What the config had set for the module of its own is dropped, and told in a line; the
+  dtype stays. --config.model="{'name': 'dit'}" replaces a part as a whole.
+  """
+  given = config_flags.get_override_values(flags.FLAGS['config'])
+  chosen = [key for key in base.MODULE_KEYS if f'{key}.name' in given]
+  if not chosen:
+    return
+  file = flags.FlagValues()
+  config_flags.DEFINE_config_file('config', None, '', flag_values=file, sys_argv=[])
+  file([sys.argv[0], config_flag()])
+  for key in chosen:
+    old, new = file.config[key], c[key]
+    dropped = [field for field in old if field not in ('name', 'dtype')
+               and f'{key}.{field}' not in given]
+    if new.name == old.name or not dropped:
+      continue
+    for field in dropped:
+      del new[field]
+    tell(f'config.{key}.name is {new.name!r}, no longer {old.name!r}: dropped what was '
+         f'set for that, {", ".join(sorted(dropped))}.')
 
 
 def needed_config(flag, example: str = 'configs/shapes.py'):

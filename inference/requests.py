@@ -1,5 +1,5 @@
 """What pictures are asked for: prompts and their weights, as arrays."""
-import re
+import math
 from typing import Any
 
 from flax import struct
@@ -8,7 +8,6 @@ import numpy as np
 from console.errors import tell
 from data import tokenizers
 
-WEIGHTED = re.compile(r'(.*?)(?::(-?\d+(?:\.\d+)?))?')  # part of a prompt, its weight
 
 
 @struct.dataclass
@@ -57,12 +56,21 @@ def build_request(tokenizer, prompts, length: int, size, *, num: int = 1,
 
 
 def prompt_parts(prompt: str) -> list[tuple[str, float]]:
-  """'one:1.5 AND another' -> [('one', 1.5), ('another', 1.0)]; else [(prompt, 1.0)]."""
-  parts = prompt.split(' AND ')
-  if len(parts) == 1:
-    return [(prompt, 1.0)]
-  found = [re.fullmatch(WEIGHTED, part.strip()) for part in parts]
-  return [(m[1], float(m[2] or 1)) for m in found]
+  """'one:1.5 AND another' -> [('one', 1.5), ('another', 1.0)]; else [(prompt, 1.0)].
+
+  Raises ValueError for a weight that is not finite.
+  """
+  parts, found = prompt.split(' AND '), []
+  for part in parts if len(parts) > 1 else ():
+    text, _, weight = part.strip().rpartition(':')
+    try:
+      found.append((text, float(weight)) if text else (part.strip(), 1.0))
+    except ValueError:  # a colon of the text's own
+      found.append((part.strip(), 1.0))
+    if not math.isfinite(found[-1][1]):
+      raise ValueError(f'the prompt {prompt!r} has the weight {weight}; weights are '
+                       'finite.')
+  return found or [(prompt, 1.0)]
 
 
 def encode_prompts(tokenizer, prompts, length: int) -> np.ndarray:

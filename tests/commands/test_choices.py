@@ -208,7 +208,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, commands, root, case):
     ('--config.model.rope=True', "'dit' takes only ['adaln_single'"),
     ('--config.optim.lr_scale=(".*",0.1)', "has '.*'; its rows are like"),
     ('--config.diffusion.schedule=linear(steps=10.5)', 'steps is 10.5; it must be'),
-    ('--config.diffusion.vlb=-1', 'must not be negative'),
+    ('--config.diffusion.vlb=-1', 'must be finite and not negative'),
     ('--config.diffusion.vlb=0.001', "'flow' has none, unlike 'linear(steps"),
     ('--config.diffusion.vlb=0.001 --config.diffusion.schedule=linear(steps=1000)',
      'predicts no variance'),

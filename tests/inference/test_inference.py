@@ -135,6 +135,10 @@ def test_a_prompt_is_split_into_weighted_parts():
   assert requests.prompt_parts('a AND b') == [('a', 1.0), ('b', 1.0)]
   assert requests.prompt_parts('a:1.5 AND b c:-2') == [('a', 1.5), ('b c', -2.0)]
   assert requests.prompt_parts('a:1.5') == [('a:1.5', 1.0)]
+  assert requests.prompt_parts('a: b AND c') == [('a: b', 1.0), ('c', 1.0)]
+  for weight in ('nan', 'inf', '-1e999'):
+    with pytest.raises(ValueError, match='weights are finite'):
+      requests.prompt_parts(f'a:{weight} AND b')
 
 
 def test_a_request_has_a_row_a_picture(tokenizer):
