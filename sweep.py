@@ -70,7 +70,7 @@ def resolve_workdir(workdir: str, c, diffs, metric: str, runs):
       old = files.read_json(path)
       keys = [f'config.{k}' for k in workdirs.differences(old['config'],
                                                           record['config'])
-              if k.startswith(FIXED) or not k.startswith(workdirs.FREE)]
+              if k.startswith(FIXED) or not workdirs.free(k)]
       keys += [k for k in ('metric', 'diffs') if old[k] != record[k]]
       if keys:
         raise UserError(f'--workdir={workdir} holds a sweep with another '

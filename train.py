@@ -12,7 +12,7 @@ from absl import flags
 import jax
 from jax.experimental import multihost_utils
 
-from console import command, options, progress
+from console import command, options, progress, supervisor
 from console.errors import UserError, user_errors
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
@@ -21,9 +21,12 @@ from evaluation import scores
 from inference import dry_run, generation
 from inference.loading import Model, read_part, without_parts
 from inference.requests import encode_prompts
+from models.conditions import CONDITIONS
 import training
 from training import checkpoint, run_log, sharding, train_state, train_step
 from training import workdir as workdirs
+
+HEARTBEAT = 20  # seconds after which a process that says nothing is taken for dead
 
 
 def define_flags():
@@ -40,7 +43,9 @@ def define_flags():
 def join_hosts(flag):
   """Starts jax.distributed, where the flags ask for it."""
   if flag.distributed:
-    jax.distributed.initialize(flag.coordinator, flag.processes, flag.process)
+    supervisor.watch(flag.processes)
+    jax.distributed.initialize(flag.coordinator, flag.processes, flag.process,
+                               heartbeat_timeout_seconds=HEARTBEAT)
   elif flag.coordinator or flag.processes or flag.process is not None:
     raise UserError('--coordinator, --processes and --process need --distributed.')
 
@@ -60,8 +65,9 @@ def prepare_data(c):
 
 def new_tokenizer(c, pictures):
   """The tokenizer of a new run: a public one, another run's, or one of its captions."""
-  by_class = c.condition.name == 'class'  # whose table is the backbone's
-  other = dict(c.init_from).get('backbone' if by_class else 'text_encoder', '')
+  by_class = getattr(CONDITIONS[c.condition.name], 'by_class', False)
+  part = 'backbone' if by_class else 'text_encoder'  # which has the table of tokens
+  other = dict(c.init_from).get(part, '')
   if c.tokenizer.files:
     return tokenizers.public(c.tokenizer.files)
   if workdirs.exported(other):
@@ -92,20 +98,18 @@ def start(c, workdir: str, mesh, pictures):
   Of a new run the first process makes the tokenizer, for all, and opens the workdir.
   """
   path, new = workdirs.tokenizer_path(workdir), not workdirs.started(workdir)
-  first, lock, parts = jax.process_index() == 0, None, {}
+  first, lock = jax.process_index() == 0, None
+  if not first:
+    wait_for_all('tokenizer')
+  tokenizer = new_tokenizer(c, pictures) if new and first else tokenizers.load(path)
+  built = build_training(c, mesh, tokenizer)
+  parts = initial_parts(c, built) if new else {}
   if first:
-    tokenizer = new_tokenizer(c, pictures) if new else tokenizers.load(path)
-    built = build_training(c, mesh, tokenizer)
-    parts = initial_parts(c, built) if new else {}
     lock = workdirs.open_workdir(workdir)
     if new:
       write_text(path, tokenizer.to_str())
     workdirs.save_config(workdir, c)
-  wait_for_all('tokenizer')
-  tokenizer = tokenizers.load(path)
-  built = build_training(c, mesh, tokenizer)
-  if not first and new:
-    parts = initial_parts(c, built)
+    wait_for_all('tokenizer')
   return built, tokenizer, parts, lock
 
 

@@ -20,13 +20,15 @@ def get_config():
       path='',             # a folder, an address with {000..123} or *, a name of tfds
       split='train',       # of shapes, emoji and tfds, which also takes train[:10%]
       image='',            # column or feature with pictures; '' looks for it
-      caption='',          # that of captions, as captions/text; '' looks for it
+      caption='',          # that of captions, as captions/text; '' looks for it;
+                           # folder: the name of the folder that a picture lies in
       mixture=(),          # of sources: ((weight, {'source': ..., 'path': ...}), ...)
       dir='.cache/data',   # where sources are prepared and indexed
       size=32,             # pixels, or (height, width)
       crop='centre',       # centre, random: the square along the longer side
       flip=False,          # left and right, of every second picture
-      captions='random',   # random, first: of the several that a picture may have
+      captions='random',   # random, first: of the several that a picture may have;
+                           # none: captions are not looked for, all are empty
       max_caption=10_000,  # characters; a longer one is bad
       max_pixels=50_000_000,  # of a picture as it is stored; a larger one is bad
       min_side=8,          # pixels, of a picture as it is stored; a smaller one is bad

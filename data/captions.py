@@ -1,24 +1,27 @@
 """Captions as they come, made into text that a tokenizer may see."""
+import os
 import unicodedata
 
-from data.problems import Bad
+from data.problems import Bad, refused
 
 NAMES = ('caption', 'captions', 'text', 'texts', 'prompt')  # where '' looks for them
+FOLDER = 'folder'  # where they are the names of the folders that pictures lie in
+WITHOUT = "config.data.captions='none' does without captions"
 
 
-def clean(caption, most: int) -> str:
+def where(c) -> str | None:
+  """config.data.caption; None where config.data.captions says to look for none."""
+  return None if c.captions == 'none' else c.caption
+
+
+def clean(caption: bytes | str | None, most: int) -> str:
   """One caption, cleaned; every letter, sign and emoji of Unicode stays.
 
   UTF-8 is decoded (a byte order mark is dropped), the form becomes NFC, controls and
-  line breaks become spaces, runs of white space one space, none at the ends. Lone
-  surrogates, which no file can hold, count as not UTF-8.
+  line breaks become spaces, runs of white space one space, none at the ends.
 
-  Args:
-    caption: bytes, str or None.
-    most: characters, after which it is too long.
-
-  Raises:
-    Bad: missing, not UTF-8, empty or too long.
+  Raises Bad for one that is missing (None), not UTF-8 (as lone surrogates), empty, or
+  of more than `most` characters.
   """
   if caption is None:
     raise Bad('no caption')
@@ -34,26 +37,24 @@ def clean(caption, most: int) -> str:
   if not text.isprintable():  # as plain ASCII nearly always is
     text = ''.join(' ' if unicodedata.category(x) == 'Cc' else x for x in text)
   text = ' '.join(text.split())
-  if not text:
-    raise Bad('empty caption')
-  if len(text) > most:
-    raise Bad('caption too long')
+  if not text or len(text) > most:
+    raise Bad('caption too long' if text else 'empty caption')
   return text
 
 
-def usable(found, most: int) -> list[str]:
-  """Those of a record's captions that can be cleaned, in order.
+def usable(found, c) -> list[str]:
+  """Those of a record's captions that can be cleaned, in order; [''] without captions.
 
-  found: one caption or several, each bytes, str or None.
-
-  Raises:
-    Bad: none can; the reason is the first one's.
+  found: one caption or several, each bytes, str or None. c: a config's `data`.
+  Raises Bad, for the reason of the first one, where none can.
   """
+  if where(c) is None:
+    return ['']
   several = [found] if found is None or isinstance(found, (bytes, str)) else found
   good, first = [], None
   for caption in several:
     try:
-      good.append(clean(caption, most))
+      good.append(clean(caption, c.max_caption))
     except Bad as e:
       first = first or e
   if not good:
@@ -61,41 +62,46 @@ def usable(found, most: int) -> list[str]:
   return good
 
 
-def find(names, wanted: str, what: str, at: str) -> str:
-  """The name under which captions are stored.
+def find(names, wanted: str | None, what: str, at: str) -> str | None:
+  """The name under which captions are stored; ValueError where it is not there.
 
-  Args:
-    names: those that there are.
-    wanted: config.data.caption, '' to look for one of NAMES.
-    what: of a name, such as 'column'.
-    at: whose names these are.
-
-  Raises:
-    ValueError: it is not there.
+  names: those that there are, each a `what` of `at`, such as a column of a file.
+  wanted: what `where` says; '' looks for one of NAMES.
   """
-  first = wanted.partition('/')[0]
-  if wanted:
-    if first not in names:
-      raise ValueError(f'config.data.caption is {wanted!r}, which is no {what} of '
-                       f'{at}; it has {sorted(names)}.')
-    return wanted
-  for name in NAMES:
-    if name in names:
-      return name
+  if wanted is None:
+    return None
+  if wanted and wanted.partition('/')[0] not in names:
+    raise refused('caption', wanted,
+                  f', which is no {what} of {at}; it has {sorted(names)}.')
+  if found := wanted or next((name for name in NAMES if name in names), None):
+    return found
   raise ValueError(f'{at} has none of the {what}s {list(NAMES)} but {sorted(names)}; '
-                   f'name the one with captions in config.data.caption.')
+                   'name the one with captions in config.data.caption; '
+                   f'{WITHOUT}.')
 
 
 def inside(value, path: str):
   """What lies at 'a/b' in nested dicts and lists of them: {'b': [1, 2]} -> [1, 2]."""
   for name in filter(None, path.split('/')):
-    if isinstance(value, dict):
-      value = value.get(name)
-    elif value is not None and not isinstance(value, (str, bytes)):
-      value = [inside(part, name) for part in value]
-    else:
+    if value is None or isinstance(value, (str, bytes)):
       return None
+    value = (value.get(name) if isinstance(value, dict) else
+             [inside(part, name) for part in value])
   return value
+
+
+def texts(found, names=None) -> list[str | bytes | None]:
+  """What a field holds, one caption or several; what is no text becomes None.
+
+  A whole number is a class: that one of `names`, or its digits where there are none.
+  """
+  def text(value):
+    if type(value) is not int:
+      return value if isinstance(value, (str, bytes)) else None
+    if not names:
+      return str(value)
+    return names[value] if 0 <= value < len(names) else None  # -1 on the hub: not told
+  return [text(value) for value in (found if isinstance(found, list) else [found])]
 
 
 def as_bytes(found) -> list[bytes]:
@@ -103,6 +109,11 @@ def as_bytes(found) -> list[bytes]:
 
   Surrogates become bytes that are not UTF-8, so that `clean` refuses them.
   """
-  several = found if isinstance(found, list) else [found]
   return [text if isinstance(text, bytes) else text.encode('utf-8', 'surrogatepass')
-          for text in several if isinstance(text, (str, bytes))]
+          for text in texts(found) if text is not None]
+
+
+def of_folder(path: str) -> list[bytes]:
+  """The name of the folder that a picture lies in; none at the top."""
+  name = os.path.basename(os.path.dirname(os.path.normpath(path)))
+  return [os.fsencode(name)] if name else []

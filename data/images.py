@@ -1,34 +1,36 @@
 """Pictures: encoded bytes to RGB of one size, and RGB to PNGs, grids and films."""
+import collections
+import importlib.util
 import io
 import math
-from typing import NamedTuple
+import warnings
 
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError
 import numpy as np
 
-from data.problems import Bad
+from data.problems import Bad, refused
 
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'PPM')  # told by what is in them
+FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'PPM', 'TIFF',  # told by content
+           *['AVIF'] * (importlib.util.find_spec('PIL.AvifImagePlugin') is not None))
+ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff',
+           '.avif')  # where names count
 MOST_PIXELS = 50_000_000  # of a picture to read; see also config.data.max_pixels
 MOST_BYTES = 1 << 27      # of a file
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own cap only warns; `opened` has ours
+warnings.filterwarnings('ignore', module=r'PIL\.')  # what is damaged is counted
 ORIENTATION = 0x0112  # the EXIF tag
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
          4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
          6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
          8: Image.Transpose.ROTATE_90}
-LYING = {TURNS[k] for k in (5, 6, 7, 8)}  # those that exchange height and width
+Decoded = collections.namedtuple('Decoded', 'image sizes')  # see `decode`
 
 
 def opened(data: bytes, most: int = MOST_PIXELS, least: int = 1):
   """A Pillow picture of whose bytes only the header is read.
 
-  Args:
-    most: pixels of a picture.
-    least: pixels of its shorter side.
-
-  Raises:
-    Bad: empty, of no known format, or of a size out of range.
+  Raises Bad for no bytes, no known format, more than `most` pixels, or a shorter side
+  of less than `least`.
   """
   if not data:
     raise Bad('empty file')
@@ -48,30 +50,12 @@ def opened(data: bytes, most: int = MOST_PIXELS, least: int = 1):
   return picture
 
 
-class Decoded(NamedTuple):
-  """A picture and what there is to know of its sizes.
-
-  Attributes:
-    image: uint8 [h w 3].
-    sizes: float32[6]: height and width of the original, seen upright; top and left of
-      the crop; height and width of the target. In pixels, the crop's in the original
-      as resized to the target's scale: the micro-conditioning of SDXL, arXiv:2307.01952
-      section 2.2.
-  """
-  image: np.ndarray
-  sizes: np.ndarray
-
-
 def height_width(size) -> tuple[int, int]:
-  """(height, width) of config.data.size: pixels, or that pair already.
-
-  Raises:
-    ValueError: it is neither.
-  """
+  """(height, width) of config.data.size: pixels, or that pair; else ValueError."""
   pair = size if isinstance(size, tuple | list) else (size, size)
   if len(pair) != 2 or not all(type(n) is int and n > 0 for n in pair):
-    raise ValueError(f'config.data.size is {size!r}; it must be a number of pixels '
-                     'above 0, or (height, width).')
+    raise refused('size', size, '; it must be a number of pixels above 0, or '
+                  '(height, width).')
   return tuple(pair)
 
 
@@ -87,19 +71,22 @@ def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
            most: int = MOST_PIXELS, least: int = 1, original=None) -> Decoded:
   """Decodes a picture, crops the largest rectangle of a shape and resizes that.
 
+  Returns (image: uint8 [h w 3], sizes: float32 [6]). The sizes are the
+  micro-conditioning of SDXL, arXiv:2307.01952 section 2.2: height and width of the
+  original, seen upright; top and left of the crop; height and width of the target. In
+  pixels, the crop's in the original as resized to the target's scale.
+
   Of a film the first picture counts. EXIF rotation is applied; transparency is laid on
   white; 16 bits become the upper 8; palettes, greys and CMYK become RGB; colour
   profiles are not applied. The resize is Lanczos over an area, so nothing aliases. A
   JPEG at least twice too large is decoded at a half, quarter or eighth: its own cosine
   transform, cut to the lower frequencies, is the first part of the resize.
 
-  Args:
-    size: height and width.
-    place: of the crop along the side that is cut, from 0 to 1; 0.5 is the centre.
-    original: height and width of the picture that `data` was resized from, if any.
+  Raises Bad as `opened` does, and where the decoder fails, as for a file cut short.
 
-  Raises:
-    Bad: see `opened`; or the decoder fails, as it does for a file cut short.
+  size: height and width.
+  place: of the crop along the side that is cut, from 0 to 1; 0.5 is the centre.
+  original: height and width of the picture that `data` was resized from, if any.
   """
   h, w = size
   head = b'P6\n%d %d\n255\n' % (w, h)  # PPM: nothing to decode
@@ -107,36 +94,31 @@ def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
       len(data) == len(head) + 3 * h * w):
     image = np.frombuffer(data, np.uint8, -1, len(head)).reshape(h, w, 3)
     return Decoded(image, np.array((*(original or size), 0, 0, h, w), np.float32))
-  picture = opened(data, most, least)
-  picture, stored = upright(picture, size)
+  picture, stored = upright(opened(data, most, least), size)
   width, height = picture.size
   crop_h, crop_w = largest_crop((height, width), size)
   top = int((height - crop_h) * place + 0.5)
   left = int((width - crop_w) * place + 0.5)
   if (crop_h, crop_w) != (height, width):
     picture = picture.crop((left, top, left + crop_w, top + crop_h))
-  if (crop_h, crop_w) != size:
-    picture = picture.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
+  picture = picture.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
   sizes = (*(original or stored), top * h / crop_h, left * w / crop_w, h, w)
   return Decoded(np.asarray(picture), np.array(sizes, np.float32))
 
 
-def shrunk(data: bytes, size: tuple[int, int], *, most: int = MOST_PIXELS,
-           least: int = 1):
+def shrunk(data: bytes, size: tuple[int, int], *, most: int, least: int):
   """Decodes a picture and brings it down until it just covers (height, width).
 
   At best quality: a JPEG is decoded at least twice too large, then resized by Lanczos.
   Its aspect stays, and what is small enough keeps its size.
 
-  Returns:
-    (an RGB picture of Pillow's; 'JPEG', 'PNG' or so if `data` is already that picture
-    in that format, else None; height and width of the original, seen upright).
+  Returns (an RGB picture of Pillow's; 'JPEG', 'PNG' or so if `data` is already that
+  picture in that format, else None; height and width of the original, seen upright).
   """
   h, w = size
   picture = opened(data, most, least)
-  kind = picture.format
-  if picture.mode != 'RGB' or picture.has_transparency_data or 'exif' in picture.info:
-    kind = None
+  other = picture.has_transparency_data or 'exif' in picture.info
+  kind = None if other or picture.mode != 'RGB' else picture.format
   picture, stored = upright(picture, (2 * h, 2 * w))
   width, height = picture.size
   if width <= w or height <= h:
@@ -147,22 +129,15 @@ def shrunk(data: bytes, size: tuple[int, int], *, most: int = MOST_PIXELS,
 
 
 def upright(picture, size: tuple[int, int]):
-  """Decodes a picture into RGB, turned as its EXIF says.
+  """Decodes a picture into RGB, turned as its EXIF says; Bad where the decoder fails.
 
-  Args:
-    size: height and width that are enough of a JPEG.
-
-  Returns:
-    (a Pillow picture, height and width of the whole one, turned).
-
-  Raises:
-    Bad: the decoder fails.
+  Of a JPEG, height and width of `size` are enough. Returns (a Pillow picture, height
+  and width of the whole one, turned).
   """
   try:
-    turn = None
-    if 'exif' in picture.info:
-      turn = TURNS.get(picture.getexif().get(ORIENTATION))
-    lying = turn in LYING
+    exif = picture.getexif() if 'exif' in picture.info else {}
+    turn = TURNS.get(exif.get(ORIENTATION))
+    lying = turn and exif[ORIENTATION] >= 5  # height and width are exchanged
     stored = picture.size if lying else picture.size[::-1]
     picture.draft(None, size if lying else size[::-1])
     return rgb(picture if turn is None else picture.transpose(turn)), stored
@@ -171,13 +146,14 @@ def upright(picture, size: tuple[int, int]):
 
 
 def rgb(picture):
-  """Any mode of Pillow's -> RGB."""
+  """Any mode of Pillow's -> RGB; ValueError for numbers that no range is known of."""
+  if picture.mode == 'F':
+    raise ValueError('pixels are floating-point numbers')
   if picture.mode.startswith('I'):  # grey, 16 bits
     picture = Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
   if picture.has_transparency_data:
-    picture = picture.convert('RGBA')
     ground = Image.new('RGBA', picture.size, 'white')
-    picture = Image.alpha_composite(ground, picture)
+    picture = Image.alpha_composite(ground, picture.convert('RGBA'))
   picture.load()
   return picture if picture.mode == 'RGB' else picture.convert('RGB')
 
@@ -185,8 +161,7 @@ def rgb(picture):
 def read(path: str, size: tuple[int, int]) -> np.ndarray:
   """Reads a picture, cropped to the middle: uint8 [h w 3] of `size`, (height, width).
 
-  Raises:
-    ValueError: not a picture, or of more than MOST_PIXELS.
+  Raises ValueError for no picture, or one of more than MOST_PIXELS.
   """
   with open(path, 'rb') as f:
     data = f.read(MOST_BYTES + 1)
@@ -214,8 +189,7 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
   """
   zoom = max(1, 96 // pictures.shape[1])
   pictures = pictures.repeat(zoom, 1).repeat(zoom, 2)
-  font = ImageFont.load_default(15)
-  rows = []
+  font, rows = ImageFont.load_default(15), []
   for i, text in enumerate(captions):
     row = grid(pictures[i * columns:(i + 1) * columns], columns, gap=4)
     label = Image.new('RGB', (row.shape[1], 22), 'white')
@@ -238,6 +212,5 @@ def write_gif(path: str, frames: np.ndarray, seconds: float = 3.0):
   """Writes uint8 [n h w 3] as an endless film whose last frame stands for a second."""
   pictures = [Image.fromarray(frame) for frame in frames]
   each = max(20, round(1000 * seconds / len(frames)))  # ms; players ignore less than 20
-  pictures[0].save(
-      path, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
-      duration=[each] * (len(frames) - 1) + [1000])
+  pictures[0].save(path, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
+                   duration=[each] * (len(frames) - 1) + [1000])

@@ -35,19 +35,17 @@ def define_flags():
 
 def look(pictures, i: int) -> dict:
   """What there is to know of record i; 'bad' where it is not to be used."""
-  c, found = pictures.c, {'record': i}
+  c, (source, k) = pictures.c, pictures.place(i)
   try:
-    source, k = pictures.place(i)
     record = source[k]
     picture = images.opened(record['image'])
-    found |= {'format': picture.format, 'mode': picture.mode}
-    found['texts'] = captions.usable(record['captions'], c.max_caption)
-    sizes = images.decode(record['image'], pictures.size, most=c.max_pixels,
-                          least=c.min_side).sizes
-    found['size'] = int(sizes[1]), int(sizes[0])  # width, height
+    texts = captions.usable(record['captions'], c)
+    h, w, *_ = images.decode(record['image'], pictures.size, most=c.max_pixels,
+                             least=c.min_side).sizes
+    return {'record': i, 'format': picture.format, 'mode': picture.mode, 'texts': texts,
+            'size': (int(w), int(h))}
   except Bad as e:
-    found['bad'] = e
-  return found
+    return {'record': i, 'bad': e}
 
 
 def row(name: str, values, form='{:,.0f}') -> str:
@@ -56,32 +54,30 @@ def row(name: str, values, form='{:,.0f}') -> str:
   return f'{name:<22}' + ''.join(f'{form.format(x):>9}' for x in marks)
 
 
-def shares(counts) -> str:
-  total = sum(counts.values())
-  return ', '.join(f'{name} {n / total:.1%}' for name, n in counts.most_common())
+def shares(names) -> str:
+  counts = collections.Counter(names).most_common()
+  return ', '.join(f'{name} {n / len(names):.1%}' for name, n in counts)
 
 
 def bars(values, edges) -> list[str]:
   """A histogram in text, a line a bin."""
   counts = np.histogram(values, edges)[0]
-  names = [f'under {edges[1]:g}'] + [
-      f'{a:g} to {b:g}' for a, b in zip(edges[1:-2], edges[2:-1])] + [
-      f'{edges[-2]:g} and more']
+  inner = [f'{a:g} to {b:g}' for a, b in zip(edges[1:-2], edges[2:-1])]
+  names = [f'under {edges[1]:g}', *inner, f'{edges[-2]:g} and more']
   return [f'  {name:<14}{n / len(values):>7.1%} ' + '#' * round(BARS * n / max(counts))
           for name, n in zip(names, counts)]
 
 
 def of_pictures(good, size: tuple[int, int], given) -> list[str]:
-  """Sizes and formats. size: height and width of the crops, config.data.size `given`.
-  """
+  """Sizes and formats. size: (h, w) of the crops, config.data.size `given`."""
   w, h = np.array([x['size'] for x in good]).T
+  marks = 'least', '1%', '25%', 'median', '75%', '99%', 'most'
   return [
-      '', f'{"":<22}' + ''.join(f'{x:>9}' for x in (
-          'least', '1%', '25%', 'median', '75%', '99%', 'most')),
+      '', f'{"":<22}' + ''.join(f'{mark:>9}' for mark in marks),
       row('width, pixels', w), row('height', h), row('shorter side', np.minimum(w, h)),
       row('width / height', w / h, '{:.2f}'),
-      f'formats: {shares(collections.Counter(x["format"] for x in good))}; '
-      f'modes: {shares(collections.Counter(x["mode"] for x in good))}',
+      f'formats: {shares([x["format"] for x in good])}; '
+      f'modes: {shares([x["mode"] for x in good])}',
       f'shorter than config.data.size, {given}, so enlarged: '
       f'{np.mean((h < size[0]) | (w < size[1])):.1%}',
       'width / height:', *bars(w / h, RATIOS)]
@@ -94,14 +90,13 @@ def of_captions(good, tokens) -> list[str]:
            row('characters a caption', [len(text) for text in texts]),
            row('words', [len(text.split()) for text in texts])]
   if tokens:
-    made = (tokenizers.public(tokens.files) if tokens.files else
-            tokenizers.train(texts, tokens.vocab))
-    cut = [tokenizers.encode(made, text, tokens.length)[1] for text in texts]
-    origin = 'config.tokenizer.files' if tokens.files else 'trained on these'
+    made, origin = ((tokenizers.public(tokens.files), 'config.tokenizer.files')
+                    if tokens.files else
+                    (tokenizers.train(texts, tokens.vocab), 'trained on these'))
+    cut = [tokenizers.encode(made, text, tokens.length)[1] > 0 for text in texts]
     lines += [row('tokens', [tokenizers.size(made, text) for text in texts]),
               f'(of a vocabulary of {made.get_vocab_size():,}, {origin}); longer than '
-              f'config.tokenizer.length, {tokens.length}, so cut: '
-              f'{np.mean(np.array(cut) > 0):.1%}']
+              f'config.tokenizer.length, {tokens.length}, so cut: {np.mean(cut):.1%}']
   commonest, n = collections.Counter(texts).most_common(1)[0]
   return lines + [f'different captions: {len(set(texts)):,} of {len(texts):,}; the '
                   f'most frequent, {n:,} times: {commonest[:60]!r}']
@@ -109,12 +104,10 @@ def of_captions(good, tokens) -> list[str]:
 
 def of_problems(pictures, bad) -> list[str]:
   """Examples of every problem, by where they lie."""
-  lines, by_reason = [], collections.defaultdict(list)
-  for x in bad:
-    by_reason[x['bad'].reason].append(x)
-  for reason, found in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-    lines.append(f'  {reason}: {len(found):,}')
-    for x in found[:EXAMPLES]:
+  lines, counts = [], collections.Counter(x['bad'].reason for x in bad)
+  for reason, n in counts.most_common():
+    lines.append(f'  {reason}: {n:,}')
+    for x in [x for x in bad if x['bad'].reason == reason][:EXAMPLES]:
       detail = str(x['bad']).removeprefix(reason).lstrip(': ')[:80]
       where = pictures.where(x['record'])
       lines.append(f'    {where}' + f'  ({detail})' * bool(detail))
@@ -128,29 +121,28 @@ def main(flag):
   sources.prepare(c)
   pictures = sources.Pictures(c)
   step = -(-len(pictures) // flag.num) if flag.num else 1
-  chosen, seen = range(0, len(pictures), step), []
+  chosen, good, bad = range(0, len(pictures), step), [], []
   progress = Progress(len(chosen), 'records')
   with concurrent.futures.ThreadPoolExecutor(c.threads) as pool:
-    for found in pool.map(lambda i: look(pictures, i), chosen):
-      seen.append(found)
-      progress(len(seen))
-  good = [x for x in seen if 'bad' not in x]
+    for n, found in enumerate(pool.map(lambda i: look(pictures, i), chosen), 1):
+      (bad if 'bad' in found else good).append(found)
+      progress(n)
   tally = problems.Tally()
-  tally.add([x['bad'].code if 'bad' in x else 0 for x in seen])
+  tally.add([0] * len(good) + [x['bad'].code for x in bad])
   of = 'a mixture' if c.mixture else f'{c.source} {c.path}'.strip()
   lines = [f'{of}: {len(pictures):,} records']
   if left_out := problems.listed(pictures.problems()):
     lines.append(f'left out of them: {left_out}')
   if step > 1:
     lines.append(f'looked at every {step:,}th')
-  lines += [tally.line(), *of_problems(pictures, [x for x in seen if 'bad' in x])]
+  lines += [tally.line(), *of_problems(pictures, bad)]
   if good:
-    lines += of_pictures(good, pictures.size, c.size)
-    lines += of_captions(good, flag.config.get('tokenizer'))
     n = min(flag.pictures, len(good))
     shown = [good[k * len(good) // n] for k in range(n)]
-    picture = sheet.contact(pictures, shown, lines[0])
-    images.write_png(flag.out, picture, {})
+    images.write_png(flag.out, sheet.contact(pictures, shown, lines[0]), {})
+    lines += of_pictures(good, pictures.size, c.size)
+    if captions.where(c) is not None:
+      lines += of_captions(good, flag.config.get('tokenizer'))
     lines += ['', flag.out]
   print('\n'.join(lines))
 

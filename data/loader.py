@@ -1,7 +1,9 @@
 """Pictures to batches: shuffled, mixed, repeated, sharded by process, resumable."""
+import dataclasses
 import functools
 import os
 import sys
+from typing import Any
 
 from absl import flags
 import grain
@@ -43,22 +45,22 @@ class GroupShuffle:
     """starts: of the groups, from 0. count: records. first: the number of record 0."""
     self.starts, self.sizes = np.array(starts), np.diff([*starts, count])
     self.count, self.window, self.seed, self.first = count, window, seed, first
+    self._now = (None,)
 
   def __len__(self):
     return sys.maxsize
 
   def epoch(self, e: int):
-    """(the groups in their order, [0, where each ends])."""
+    """(e, the groups in their order, [0, where each ends])."""
     groups = np.random.default_rng((self.seed, e)).permutation(len(self.sizes))
-    return groups, np.concatenate([[0], np.cumsum(self.sizes[groups])])
+    return e, groups, np.concatenate([[0], np.cumsum(self.sizes[groups])])
 
   def __getitem__(self, position: int) -> int:
     e, at = divmod(int(position), self.count)
-    if self.__dict__.get('_now', (None,))[0] != e:
-      self._now = e, *self.epoch(e)  # one assignment: other threads see all or none
-    now, groups, ends = self._now
-    if now != e:  # another thread is in another epoch
-      groups, ends = self.epoch(e)
+    now = self._now
+    if now[0] != e:
+      now = self._now = self.epoch(e)  # one assignment: other threads see all or none
+    _, groups, ends = now
     w = (np.searchsorted(ends, at, 'right') - 1) // self.window * self.window
     low, high = int(ends[w]), int(ends[min(w + self.window, len(groups))])
     if high - low > 1:
@@ -68,6 +70,11 @@ class GroupShuffle:
     return int(self.first + self.starts[groups[g]] + at - ends[g])
 
 
+@functools.lru_cache(KEPT)
+def tokens_of(tokenizer, caption: str, length: int) -> np.ndarray:
+  return tokenizers.encode(tokenizer, caption, length)[0]
+
+
 class Reader:
   """Number k of a part of a batch -> that part. Pickled, it goes to workers."""
 
@@ -75,7 +82,6 @@ class Reader:
     self.pictures, self.tokenizer, self.length = pictures, tokenizer, length
     self.part, self.seed = part, seed
     self.order = record_order(pictures, seed)
-    self._tokens = None
 
   def __call__(self, k: int) -> dict:
     """Part k: what Batches gives, and 'problem': uint8 [b], codes of problems.
@@ -83,44 +89,32 @@ class Reader:
     What is random about a record is keyed by its place in the order, so it does not
     depend on who reads it.
     """
-    if self._tokens is None:
-      self._tokens = functools.lru_cache(KEPT)(self._encode)
-    images = np.empty((self.part, *self.pictures.size, 3), np.uint8)
-    tokens = np.empty((self.part, self.length), np.int32)
-    sizes = np.empty((self.part, 6), np.float32)
-    problems = np.zeros(self.part, np.uint8)
     places = range(int(k) * self.part, (int(k) + 1) * self.part)
     numbers = [self.order[place] for place in places]
-    found = self.pictures.fetch(numbers)
-    for row, place in enumerate(places):
-      item, problems[row] = self.pictures.decoded_or_substitute(
-          numbers[row], (self.seed, place), found[row])
-      images[row], sizes[row] = item['image'], item['sizes']
-      tokens[row] = self._tokens(item['caption'])
-    return {'image': images, 'tokens': tokens, 'sizes': sizes, 'problem': problems}
-
-  def _encode(self, caption: str):
-    return tokenizers.encode(self.tokenizer, caption, self.length)[0]
-
-  def __getstate__(self):
-    return self.__dict__ | {'_tokens': None}
+    items, problems = zip(*(
+        self.pictures.decoded_or_substitute(i, (self.seed, place), record)
+        for i, place, record in zip(numbers, places, self.pictures.fetch(numbers))))
+    tokens = [tokens_of(self.tokenizer, x['caption'], self.length) for x in items]
+    return {'image': np.stack([x['image'] for x in items]), 'tokens': np.stack(tokens),
+            'sizes': np.stack([x['sizes'] for x in items]),
+            'problem': np.array(problems, np.uint8)}
 
 
+@dataclasses.dataclass(eq=False)
 class Batches:
   """An endless iterator whose place is the number of batches it has given.
 
   So it goes on from a saved place with any number of processes, workers and threads,
-  and gives the same global batches.
-
-  tally: a problems.Tally of what this process has been given.
+  and gives the same global batches. The other fields are as in `batches`.
   """
-
-  def __init__(self, reader, name: str, *, process: int, processes: int, workers: int,
-               threads: int):
-    self.reader, self.name, self.tally = reader, name, Tally()
-    self.process, self.processes = process, processes
-    self.workers, self.threads = workers, threads
-    self.given, self._iterator = 0, None
+  reader: Reader
+  process: int
+  processes: int
+  workers: int
+  threads: int
+  given: int = 0
+  tally: Tally = dataclasses.field(default_factory=Tally)  # of what it has given
+  _iterator: Any = None
 
   def __iter__(self):
     return self
@@ -128,7 +122,7 @@ class Batches:
   def __next__(self) -> dict:
     """{'image': uint8 [b h w 3], 'tokens': int32 [b length], 'sizes': float32 [b 6]}.
 
-    sizes: original height, width; crop top, left; target height, width: images.Decoded.
+    sizes: as in images.decode.
     """
     if self._iterator is None:
       self._iterator = iter(self._dataset())
@@ -148,19 +142,20 @@ class Batches:
       return dataset
     if not flags.FLAGS.is_parsed():
       flags.FLAGS.mark_as_parsed()  # grain asks for flags of its own
-    return dataset.mp_prefetch(
-        grain.multiprocessing.MultiprocessingOptions(
-            num_workers=self.workers, per_worker_buffer_size=2),
-        worker_init_fn=functools.partial(worker_process.die_with_parent, os.getpid()))
+    options = grain.multiprocessing.MultiprocessingOptions(
+        num_workers=self.workers, per_worker_buffer_size=2)
+    return dataset.mp_prefetch(options, worker_init_fn=functools.partial(
+        worker_process.die_with_parent, os.getpid()))
 
   def get_state(self) -> dict:
     """JSON: the place, and the name of what is read there."""
-    return {'batches': self.given, 'data': self.name}
+    return {'batches': self.given, 'data': self.reader.pictures.name}
 
   def set_state(self, state: dict):
     """Raises ValueError where the data are not those of the saved place."""
-    if state['data'] != self.name:
-      raise ValueError(f'config.data is now {self.name}, but the run was reading '
+    name = self.reader.pictures.name
+    if state['data'] != name:
+      raise ValueError(f'config.data is now {name}, but the run was reading '
                        f'{state["data"]}; its records have changed, so it cannot go on '
                        'as it was. Bring them back, or start a new --workdir.')
     self.close()
@@ -180,13 +175,11 @@ def batches(pictures, tokenizer, *, length: int, batch: int, seed: int,
   Global batch k holds the same pictures in the same order whatever the number of
   processes; process p has the p-th of its equal parts.
 
-  Args:
-    pictures: sources.Pictures.
-    length: tokens of a caption.
-    batch: pictures over all processes, a multiple of their number.
-    workers: processes that read and decode; 0: threads of this one do.
-    threads: that read and decode, in each of them.
+  pictures: sources.Pictures.
+  length: tokens of a caption.
+  batch: pictures over all processes, a multiple of their number.
+  workers: processes that read and decode; 0: threads of this one do.
+  threads: that read and decode, in each of them.
   """
   reader = Reader(pictures, tokenizer, length, batch // processes, seed)
-  return Batches(reader, pictures.name, process=process, processes=processes,
-                 workers=workers, threads=threads)
+  return Batches(reader, process, processes, workers, threads)

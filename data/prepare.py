@@ -39,26 +39,20 @@ def define_flags():
                     'own flags follow a --.')
 
 
-def run_here(jobs, workers: int):
-  """Does jobs in processes of this machine, saying how it goes."""
-  progress, done, pictures = Progress(len(jobs), 'shards'), 0, 0
+def notes_of(jobs, workers: int):
+  """Does jobs in processes of this machine; their notes, as they come."""
   if workers == 1:
-    notes = map(shards.write_shard, jobs)
-    for done, note in enumerate(notes, 1):
-      pictures += note['records']
-      progress(done, f', {pictures:,} pictures')
+    yield from map(shards.write_shard, jobs)
     return
-  with concurrent.futures.ProcessPoolExecutor(
+  pool = concurrent.futures.ProcessPoolExecutor(
       workers, multiprocessing.get_context('spawn'),
-      functools.partial(worker_process.die_with_parent, os.getpid())) as pool:
+      functools.partial(worker_process.die_with_parent, os.getpid()))
+  try:
     waiting = [pool.submit(shards.write_shard, job) for job in jobs]
-    try:
-      for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
-        pictures += future.result()['records']
-        progress(done, f', {pictures:,} pictures')
-    except BaseException:
-      pool.shutdown(wait=False, cancel_futures=True)
-      raise
+    for future in concurrent.futures.as_completed(waiting):
+      yield future.result()
+  finally:
+    pool.shutdown(cancel_futures=True)
 
 
 @user_errors()
@@ -79,7 +73,10 @@ def main(flag, beam_flags):
   if flag.beam:
     beam.run(jobs, beam_flags)
   else:
-    run_here(jobs, min(flag.processes, max(1, len(jobs))))
+    progress, pictures = Progress(len(jobs), 'shards'), 0
+    for done, note in enumerate(notes_of(jobs, min(flag.processes, len(jobs) or 1)), 1):
+      pictures += note['records']
+      progress(done, f', {pictures:,} pictures')
   made = shards.finish(plan, flag.out)
   left_out = problems.listed(made['problems'])
   print(f'{made["records"]:,} pictures in {len(made["shards"])} shards in {flag.out}'

@@ -21,6 +21,11 @@ CODES = {reason: i + 1 for i, reason in enumerate(REASONS)}  # 0: nothing is wro
 FEW = 1_000  # pictures under which a share is not judged
 
 
+def refused(key: str, value, why: str) -> ValueError:
+  """The error that says `why` config.data's `key` cannot have a value."""
+  return ValueError(f'config.data.{key} is {value!r}{why}')
+
+
 class Bad(Exception):
   """A record that is not to be used, for one of REASONS."""
 
@@ -35,25 +40,18 @@ class Tally:
   counts: int64 [1 + len(REASONS)], by code; counts[0] is of what was good.
   """
 
-  def __init__(self, counts=None):
-    zeros = np.zeros(1 + len(REASONS), np.int64)
-    self.counts = zeros if counts is None else np.asarray(counts, np.int64)
+  def __init__(self, counts=0):
+    self.counts = np.zeros(1 + len(REASONS), np.int64) + counts
 
   def add(self, codes):
     """codes: integers of any shape, one a record."""
     self.counts += np.bincount(np.ravel(codes), minlength=len(self.counts))
 
-  @property
-  def total(self) -> int:
-    return int(self.counts.sum())
-
-  @property
-  def bad(self) -> int:
-    return int(self.counts[1:].sum())
+  total = property(lambda self: int(self.counts.sum()))
+  bad = property(lambda self: int(self.counts[1:].sum()))
 
   def by_reason(self) -> dict[str, int]:
-    return {reason: int(self.counts[code]) for reason, code in CODES.items()
-            if self.counts[code]}
+    return {reason: int(n) for reason, n in zip(REASONS, self.counts[1:]) if n}
 
   def line(self) -> str:
     """'12 of 3,400 pictures (0.4%) were bad: 10 not a picture, 2 too small'."""
@@ -66,13 +64,12 @@ class Tally:
 
     Of fewer than FEW pictures it asks for as many bad ones as FEW would need.
     """
+    told = f'{self.line()}. python -m data.inspect shows examples.'
     if self.counts[CODES['no substitute']]:
       raise ValueError('config.data: a bad picture found no good one to stand in for '
-                       f'it in many tries; {self.line()}. python -m data.inspect '
-                       'shows examples.')
+                       f'it in many tries; {told}')
     if self.bad > most * max(self.total, FEW):
-      raise ValueError(f'config.data.max_bad is {most:g}, but {self.line()}. '
-                       'python -m data.inspect shows examples.')
+      raise ValueError(f'config.data.max_bad is {most:g}, but {told}')
 
 
 def listed(counts: dict[str, int]) -> str:

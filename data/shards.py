@@ -4,6 +4,8 @@ A shard is one job: written to a name of its own and moved into place when whole
 note of what is in it. So jobs run anywhere, in any order, twice, or again after a stop.
 The manifest comes last and is what makes a folder readable (sources/array_record.py).
 """
+import collections
+import contextlib
 import hashlib
 import io
 import json
@@ -15,6 +17,7 @@ import zlib
 from array_record.python.array_record_module import ArrayRecordWriter
 from ml_collections import ConfigDict
 import msgpack
+import numpy as np
 
 from data import captions, images, sources
 from data.problems import Bad
@@ -22,6 +25,7 @@ from data.sources import array_record, paths
 
 PLAN, NOTES = 'plan.json', 'notes'
 ENCODINGS = {'jpeg': 'JPEG', 'png': 'PNG', 'ppm': 'PPM'}
+SETTINGS = ('source', 'image', 'max_pixels', 'min_side', 'max_caption')
 
 
 def plan(c, out: str, *, size, encoding: str, quality: int, shards: int) -> dict:
@@ -30,30 +34,26 @@ def plan(c, out: str, *, size, encoding: str, quality: int, shards: int) -> dict
   A tar or Parquet file is a job where there are many; else a range of records is, of
   `shards` in all.
 
-  Args:
-    c: a config's `data`.
-    size: pixels of the shorter side, at most; or a height and width to cover.
-    quality: of JPEG, 1 to 100.
+  Raises ValueError for a mixture, or a source that is not as it should be.
 
-  Raises:
-    ValueError: the source is not as it should be, or a mixture.
+  c: a config's `data`.
+  size: pixels of the shorter side, at most; or a height and width to cover.
+  quality: of JPEG, 1 to 100.
   """
   if c.mixture:
     raise ValueError('config.data.mixture is for training; prepare each source by '
                      'itself and mix what comes of it.')
   sources.check_choices(c)
   height, width = images.height_width(size)
-  settings = {'source': c.source, 'image': c.image, 'caption': c.caption,
-              'size': height if height == width else [height, width],
-              'encoding': encoding,
-              'quality': quality if encoding == 'jpeg' else None,
-              'max_pixels': c.max_pixels, 'min_side': c.min_side,
-              'max_caption': c.max_caption}
+  settings = {key: c[key] for key in SETTINGS} | {
+      'caption': captions.where(c),
+      'size': height if height == width else [height, width], 'encoding': encoding,
+      'quality': quality if encoding == 'jpeg' else None}
   kind = sources.SOURCES[c.source]
-  files = paths.find(c.path, kind.ENDINGS) if hasattr(kind, 'ENDINGS') else []
+  files = kind.files(c.path) if hasattr(kind, 'files') else []
   if len(files) > 1:
-    stamp = [[f['path'], f['size'], f['stamp']] for f in files]
-    settings['input'] = hashlib.sha256(json.dumps(stamp).encode()).hexdigest()[:16]
+    stamp = json.dumps([list(f.values()) for f in files])  # path, size, stamp
+    settings['input'] = hashlib.sha256(stamp.encode()).hexdigest()[:16]
     parts = [{'path': f['path'], 'start': 0, 'stop': None} for f in files]
   else:
     sources.prepare(c)
@@ -62,11 +62,11 @@ def plan(c, out: str, *, size, encoding: str, quality: int, shards: int) -> dict
     count = min(shards, n)
     parts = [{'path': c.path, 'start': n * k // count, 'stop': n * (k + 1) // count}
              for k in range(count)]
-  data = json.loads(c.to_json())
+  shared = {'out': out, 'data': json.loads(c.to_json()), 'settings': settings}
   name = 'pictures-{:05}-of-{:05}.array_record'
-  jobs = [{'out': out, 'file': name.format(k, len(parts)), 'data': data,
-           'settings': settings} | part for k, part in enumerate(parts)]
-  return {'settings': settings, 'jobs': jobs}
+  return {'settings': settings, 'jobs': [
+      shared | part | {'file': name.format(k, len(parts))}
+      for k, part in enumerate(parts)]}
 
 
 def manifest(out: str, plan: dict) -> dict | None:
@@ -76,7 +76,7 @@ def manifest(out: str, plan: dict) -> dict | None:
   """
   fs, root = paths.system(out)
   found = read_json(fs, f'{root}/{array_record.MANIFEST}')
-  if found and found['settings'] != json.loads(json.dumps(plan['settings'])):
+  if found and found['settings'] != plan['settings']:
     raise ValueError(f'--out={out} holds what was prepared with other settings; give a '
                      'new folder.')
   return found
@@ -85,87 +85,72 @@ def manifest(out: str, plan: dict) -> dict | None:
 def begin(plan: dict, out: str) -> list[dict]:
   """Writes down what is to be done; the jobs that are not done yet.
 
-  Raises:
-    ValueError: `out` holds something else, or the same with other settings.
+  Raises ValueError where `out` holds something else, or the same with other settings.
   """
   fs, root = paths.system(out)
-  known = read_json(fs, f'{root}/{PLAN}')
+  known, settings = read_json(fs, f'{root}/{PLAN}'), plan['settings']
   if known is None:
     if fs.exists(root) and fs.ls(root):
       raise ValueError(f'--out={out} is not empty and holds no {PLAN}; give a new '
                        'folder.')
     fs.makedirs(f'{root}/{NOTES}', exist_ok=True)
-    write_json(fs, f'{root}/{PLAN}', plan['settings'])
-  elif known != json.loads(json.dumps(plan['settings'])):
-    other = sorted(k for k in known | plan['settings']
-                   if known.get(k) != plan['settings'].get(k))
+    write_json(fs, f'{root}/{PLAN}', settings)
+  elif known != settings:
+    other = sorted(k for k in known | settings if known.get(k) != settings.get(k))
     raise ValueError(f'--out={out} was begun with another {", ".join(other)}; go on as '
                      'it was, or give a new folder.')
-  done = set(finished_shards(fs, root))
-  return [job for job in plan['jobs'] if job['file'] not in done]
-
-
-def finished_shards(fs, root: str) -> list[str]:
-  """Names of the shards that are whole."""
-  if not fs.exists(f'{root}/{NOTES}'):
-    return []
-  return [paths.name(name).removesuffix('.json')
-          for name in fs.ls(f'{root}/{NOTES}', detail=False) if name.endswith('.json')]
+  done = {os.path.basename(note) for note in fs.find(f'{root}/{NOTES}')}
+  return [job for job in plan['jobs'] if f'{job["file"]}.json' not in done]
 
 
 def write_shard(job: dict) -> dict:
   """Does one job. Returns its note, which is also written beside the shard."""
-  c, settings = ConfigDict(job['data']), job['settings']
+  c, kind = ConfigDict(job['data']), sources.SOURCES[job['settings']['source']]
   fs, root = paths.system(job['out'])
-  counts, written = {}, 0
   with tempfile.TemporaryDirectory() as folder:
     if job['stop'] is None:
       c.path, c.dir = job['path'], folder  # an index of this file alone
-      records = sources.SOURCES[c.source](c, may_be_empty=True)
+      records = kind(c, may_be_empty=True)
+      stop, counts = len(records), collections.Counter(records.problems)
     else:
-      records = sources.SOURCES[c.source](c)
-    path = os.path.join(folder, job['file'])
+      records, stop, counts = kind(c), job['stop'], collections.Counter()
+    path, written = os.path.join(folder, job['file']), 0
     writer = ArrayRecordWriter(path, 'group_size:1')
-    for i in range(job['start'], len(records) if job['stop'] is None else job['stop']):
+    for i in range(job['start'], stop):
       try:
         record = records[i]
-        texts = captions.usable(record['captions'], c.max_caption)
-        image, original = resized(record['image'], settings)
+        texts = captions.usable(record['captions'], c)
+        image, original = resized(record['image'], job['settings'])
       except Bad as e:
-        counts[e.reason] = counts.get(e.reason, 0) + 1
+        counts[e.reason] += 1
         continue
       writer.write(msgpack.packb(
           {'image': image, 'captions': texts, 'from': records.where(i),
            'original': record.get('original', original)}))
       written += 1
     writer.close()
-    for reason, n in records.problems.items() if job['stop'] is None else ():
-      counts[reason] = counts.get(reason, 0) + n
     note = {'file': job['file'], 'records': written, 'bytes': os.path.getsize(path),
-            'crc32': crc(path), 'problems': counts}
-    put_file(fs, path, f'{root}/{job["file"]}')
+            'crc32': zlib.crc32(np.memmap(path, mode='r')), 'problems': counts}
+    with atomic_write(fs, f'{root}/{job["file"]}') as new:
+      fs.put_file(path, new)
   write_json(fs, f'{root}/{NOTES}/{job["file"]}.json', note)
   return note
 
 
 def resized(data: bytes, settings: dict):
-  """(a picture's bytes, brought down until it just covers `size`; height and width
-  before that).
+  """(bytes of a picture brought down until it covers `size`, (h, w) before that).
 
   What is small enough, in the format asked for and RGB as it is stays as it is.
   """
-  kind = ENCODINGS[settings['encoding']]
+  kind, quality = ENCODINGS[settings['encoding']], settings['quality'] or 0
   picture, stored_kind, original = images.shrunk(
       data, images.height_width(settings['size']), most=settings['max_pixels'],
       least=settings['min_side'])
   if stored_kind == kind:
     return data, original
-  out = io.BytesIO()
-  if kind == 'JPEG':  # at high quality, colours in full resolution too
-    quality = settings['quality']
-    picture.save(out, kind, quality=quality, subsampling=0 if quality > 90 else 2)
-  else:
-    picture.save(out, kind, **({'compress_level': 1} if kind == 'PNG' else {}))
+  out = io.BytesIO()  # of a JPEG at high quality, colours in full resolution too
+  picture.save(out, kind, quality=quality, subsampling=0 if quality > 90 else 2,
+               compress_level=1)
   return out.getvalue(), original
 
 
@@ -173,10 +158,9 @@ def finish(plan: dict, out: str) -> dict:
   """Writes the manifest of a folder whose jobs are all done, and tidies up."""
   fs, root = paths.system(out)
   each = [read_json(fs, f'{root}/{NOTES}/{job["file"]}.json') for job in plan['jobs']]
-  problems = {}
+  problems = collections.Counter()
   for note in each:
-    for reason, n in note.pop('problems').items():
-      problems[reason] = problems.get(reason, 0) + n
+    problems.update(note.pop('problems'))
   manifest = {
       'records': sum(note['records'] for note in each), 'problems': problems,
       'sum': hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16],
@@ -186,19 +170,12 @@ def finish(plan: dict, out: str) -> dict:
   return manifest
 
 
-def crc(path: str) -> int:
-  total = 0
-  with open(path, 'rb') as f:
-    while block := f.read(1 << 20):
-      total = zlib.crc32(block, total)
-  return total
-
-
-def put_file(fs, local: str, path: str):
-  """Copies a file to where it belongs, whole or not at all."""
+@contextlib.contextmanager
+def atomic_write(fs, path: str):
+  """As console.files.atomic_write, in any file system of fsspec."""
   new = f'{path}.{uuid.uuid4().hex[:8]}.new'
   try:
-    fs.put_file(local, new)
+    yield new
     fs.mv(new, path)
   finally:
     if fs.exists(new):
@@ -206,10 +183,8 @@ def put_file(fs, local: str, path: str):
 
 
 def write_json(fs, path: str, value):
-  with tempfile.NamedTemporaryFile('w', suffix='.json', encoding='utf-8') as f:
-    json.dump(value, f, indent=1)
-    f.flush()
-    put_file(fs, f.name, path)
+  with atomic_write(fs, path) as new:
+    fs.pipe_file(new, json.dumps(value, indent=1).encode())
 
 
 def read_json(fs, path: str):

@@ -1,5 +1,6 @@
 """A contact sheet: what training sees of some pictures, over their captions."""
 import bisect
+import contextlib
 import math
 
 import numpy as np
@@ -15,10 +16,8 @@ def fonts(size: int) -> list:
   """Those of FONTS that this machine has, and Pillow's own."""
   found = []
   for name in FONTS:
-    try:
+    with contextlib.suppress(OSError):
       found.append(ImageFont.truetype(name, size))
-    except OSError:
-      pass
   return [*found, ImageFont.load_default(size)]
 
 
@@ -38,7 +37,7 @@ def wrapped(text: str, face, width: int, lines: int) -> list[str]:
   out, line = [], ''
   for word in text.split(' '):
     while word:
-      tried = f'{line} {word}'.strip() if line else word
+      tried = f'{line} {word}' if line else word
       if face.getlength(tried) <= width:
         line, word = tried, ''
       elif line:
@@ -57,14 +56,9 @@ def wrapped(text: str, face, width: int, lines: int) -> list[str]:
 
 
 def contact(pictures, found: list[dict], title: str) -> np.ndarray:
-  """Lays records out in rows.
+  """Lays records out in rows: uint8 [h w 3].
 
-  Args:
-    found: of each record its number 'record', its 'size' (width, height) and its
-      'texts'.
-
-  Returns:
-    uint8 [h w 3].
+  found: of each its number 'record', its 'size' (width, height) and its 'texts'.
   """
   side = max(pictures.size)
   # By whole factors, so that the pixels that are learned can be seen.
@@ -82,13 +76,12 @@ def contact(pictures, found: list[dict], title: str) -> np.ndarray:
     page.paste(crop.resize((cell_w, cell_h), Image.Resampling.NEAREST if zoom >= 1
                            else Image.Resampling.LANCZOS), (x, y))
     y += cell_h + 5
-    texts = about['texts']
-    face = fitting(faces, texts[0])
-    for line in wrapped(texts[0], face, cell_w, LINES):
+    first, *others = about['texts']
+    face = fitting(faces, first)
+    for line in wrapped(first, face, cell_w, LINES):
       pen.text((x, y), line, '#222', face)
       y += LINE
     note = '{} × {}'.format(*about['size'])
-    if len(texts) > 1:
-      note += f', first of {len(texts)} captions'
+    note += f', first of {1 + len(others)} captions' * bool(others)
     pen.text((x, y), note, '#999', faces[0])
   return np.asarray(page)

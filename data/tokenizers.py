@@ -31,8 +31,7 @@ def train(captions, vocab: int) -> Tokenizer:
 def classes(captions, most: int) -> Tokenizer:
   """A token for each different caption, in alphabetical order, from id 2 on.
 
-  Raises:
-    ValueError: more than `most` of them.
+  Raises ValueError for more than `most` of them.
   """
   names = sorted(set(captions))
   if len(names) > most:
@@ -45,9 +44,8 @@ def classes(captions, most: int) -> Tokenizer:
 class Public:
   """Public tokenizers, each with its own part of the ids, one after the other.
 
-  Attributes:
-    parts: [(Tokenizer, ids that it fills)]. What it adds before and after a caption is
-      there whatever is cut; what is left is filled with PAD.
+  parts: [(Tokenizer, ids that it fills)]. What it adds before and after a caption is
+    there whatever is cut; what is left is filled with PAD.
   """
 
   def __init__(self, parts):
@@ -55,14 +53,13 @@ class Public:
 
   def ids(self, caption: str) -> tuple[np.ndarray, int]:
     """(int32[all lengths], how many tokens no part has room for)."""
-    rows, cut = [], []
+    row, cut = [], []
     for tokenizer, length in self.parts:
       ids = tokenizer.encode(caption).ids
       cut.append(max(0, len(ids) - length))
-      if cut[-1]:
-        ids = ids[:length - 1] + ids[-1:]
-      rows.append(np.pad(np.array(ids, np.int32), (0, length - len(ids))))
-    return np.concatenate(rows), min(cut)
+      row += ids[:length - 1] + ids[-1:] if cut[-1] else ids
+      row += [PAD] * (length - len(ids))
+    return np.array(row, np.int32), min(cut)
 
   def get_vocab_size(self) -> int:
     return max(tokenizer.get_vocab_size() for tokenizer, _ in self.parts)
@@ -77,22 +74,20 @@ def public(files) -> Public:
   A place is a tokenizer.json, a folder with one, or a folder with CLIP's vocab.json and
   merges.txt.
   """
-  parts = []
-  for place, length in files:
+  def opened(place):
     path = os.path.join(place, 'tokenizer.json') if os.path.isdir(place) else place
-    vocab, merges = (os.path.join(place, n) for n in ('vocab.json', 'merges.txt'))
-    if not os.path.exists(path) and os.path.exists(vocab) and os.path.exists(merges):
-      parts.append((clip(vocab, merges), length))
-    else:
-      parts.append((load(path), length))
-  return Public(parts)
+    clips = [os.path.join(place, name) for name in ('vocab.json', 'merges.txt')]
+    if not os.path.exists(path) and all(map(os.path.exists, clips)):
+      return clip(*clips)
+    return load(path)
+  return Public([(opened(place), length) for place, length in files])
 
 
 def clip(vocab: str, merges: str) -> Tokenizer:
   """CLIP's: lower case, spaces counted as one, words split before they are merged."""
-  bpe = models.BPE.from_file(
-      vocab, merges, end_of_word_suffix='</w>', unk_token='<|endoftext|>')
-  tokenizer = Tokenizer(bpe)
+  first, last = '<|startoftext|>', '<|endoftext|>'
+  tokenizer = Tokenizer(models.BPE.from_file(
+      vocab, merges, end_of_word_suffix='</w>', unk_token=last))
   tokenizer.normalizer = normalizers.Sequence([
       normalizers.NFC(), normalizers.Replace(Regex(r'\s+'), ' '),
       normalizers.Lowercase()])
@@ -100,7 +95,6 @@ def clip(vocab: str, merges: str) -> Tokenizer:
   tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
       pre_tokenizers.Split(words, 'removed', invert=True),
       pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-  first, last = '<|startoftext|>', '<|endoftext|>'
   tokenizer.post_processor = processors.TemplateProcessing(
       single=f'{first} $A {last}',
       special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last)])
@@ -120,8 +114,7 @@ def load(path: str) -> Tokenizer | Public:
   with open(path, encoding='utf-8') as f:
     text = f.read()
   try:
-    found = json.loads(text)
-    if isinstance(found, list):
+    if isinstance(found := json.loads(text), list):
       return Public([(Tokenizer.from_str(json.dumps(part)), length)
                      for part, length in found])
     return without_padding(Tokenizer.from_str(text))
@@ -137,10 +130,9 @@ def size(tokenizer, caption: str) -> int:
 
 
 def encode(tokenizer, caption: str, length: int) -> tuple[np.ndarray, int]:
-  """Returns (ids int32[length], how many tokens were cut).
+  """(ids int32[length], how many tokens were cut).
 
-  Raises:
-    ValueError: a caption that is none of the classes, where there are only those.
+  Raises ValueError for a caption that is none of the classes, where they are all.
   """
   if isinstance(tokenizer, Public):
     return tokenizer.ids(caption)
@@ -149,6 +141,5 @@ def encode(tokenizer, caption: str, length: int) -> tuple[np.ndarray, int]:
   except Exception as e:  # of the library, which has no class of its own for it
     raise ValueError(f'{caption!r} is not one of the classes, such as '
                      f'{min(set(tokenizer.get_vocab()) - set(SPECIAL))!r}.') from e
-  row = np.full(length, PAD, np.int32)
-  row[:min(len(ids), length)] = ids[:length]
-  return row, max(0, len(ids) - length)
+  row = ids[:length] + [PAD] * (length - len(ids))
+  return np.array(row, np.int32), max(0, len(ids) - length)

@@ -2,6 +2,7 @@
 
 Everything here raises ValueError for what makes no sense, naming the key.
 """
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -34,10 +35,8 @@ def build(c) -> Process:
 
 
 def build_loss_weight(c, process: Process):
-  """log_snr -> weight of the squared error of x0.
-
-  Bounded by loss_weight_cap, unless it makes the loss the plain MSE of the target.
-  """
+  """log_snr -> weight of the squared error of x0, at most loss_weight_cap unless it
+  makes the loss the plain MSE of the target."""
   weight = specs.build(losses.weights(), c.loss_weight, 'diffusion.loss_weight')
   if c.loss_weight == c.target:
     return losses.target_weight(process.target)
@@ -48,23 +47,20 @@ def build_time_sampling(c, process: Process):
   """(key, n, loss_ema f32[BINS]) -> (t f32[n], importance f32[n])."""
   measure = specs.build(time_sampling.LOSS_OVER, c.loss_over, 'diffusion.loss_over',
                         schedule=process.schedule)
-  def quantile(loss_ema):
-    return specs.build(time_sampling.DENSITIES, c.time_sampling,
-                       'diffusion.time_sampling', schedule=process.schedule,
-                       loss_ema=loss_ema)
-  quantile(jnp.ones(time_sampling.BINS))  # raises what there is to raise
-  def sample_times(key, n: int, loss_ema):
-    return time_sampling.draw(
-        quantile(loss_ema), key, n, stratified=c.stratified,
-        num_steps=process.num_steps, measure=measure)
-  return sample_times
+  quantile = functools.partial(
+      specs.build, time_sampling.DENSITIES, c.time_sampling, 'diffusion.time_sampling',
+      schedule=process.schedule)
+  quantile(loss_ema=jnp.ones(time_sampling.BINS))  # raises what there is to raise
+  return lambda key, n, loss_ema: time_sampling.draw(
+      quantile(loss_ema=loss_ema), key, n, stratified=c.stratified,
+      num_steps=process.num_steps, measure=measure)
 
 
 def build_vlb(c, process: Process):
   """(t, x0, x0_pred, frac) -> f32[b], the weighted bound; None where c.vlb is 0."""
+  n = process.num_steps
   if not c.vlb:
     return None
-  n = process.num_steps
   if not n:
     raise ValueError(f'config.diffusion.vlb is {c.vlb}, of the variance of steps; '
                      f'{c.schedule!r} has none, unlike {"linear(steps=1000)"!r}.')
@@ -72,16 +68,10 @@ def build_vlb(c, process: Process):
 
 
 class Sampling(NamedTuple):
-  """What a config.sample says.
-
-  Attributes:
-    solver: Solver.
-    timesteps: f32[steps + 1], from noise to 0.
-    guide: (both, cond_only, scale f32[]) -> Guided, of guidance.prompts or networks.
-  """
+  """What a config.sample says."""
   solver: Solver
-  timesteps: Any
-  guide: Callable
+  timesteps: Any   # f32[steps + 1], from noise to 0
+  guide: Callable  # (both, cond_only, scale f32[]) -> Guided: of guidance.prompts
 
   @property
   def learned_variance(self) -> bool:
@@ -123,21 +113,20 @@ def check_sampling(c):
   """Raises ValueError for a choice or a number of a config.sample; builds nothing."""
   for key, table in CHOICES.items():
     specs.check(table, c[key], f'sample.{key}')
-  if c.steps < 1:
-    raise ValueError(f'config.sample.steps is {c.steps}; it must be above 0.')
-  if not math.isfinite(c.guidance):
-    raise ValueError(f'config.sample.guidance is {c.guidance}; it must be finite.')
-  if not 0 <= c.rescale <= 1:
-    raise ValueError(f'config.sample.rescale is {c.rescale}; it must be from 0 to 1.')
-  if len(c.interval) != 2 or not 0 <= c.interval[0] < c.interval[1] <= 1:
-    raise ValueError(f'config.sample.interval is {c.interval}; it must be (low, high) '
-                     'with 0 <= low < high <= 1.')
+  for key, fits, accepted in (
+      ('steps', c.steps > 0, 'above 0'),
+      ('guidance', math.isfinite(c.guidance), 'finite'),
+      ('rescale', 0 <= c.rescale <= 1, 'from 0 to 1'),
+      ('interval', len(c.interval) == 2 and 0 <= c.interval[0] < c.interval[1] <= 1,
+       '(low, high) with 0 <= low < high <= 1')):
+    if not fits:
+      raise ValueError(f'config.sample.{key} is {c[key]}; it must be {accepted}.')
 
 
 def build_fill(spec: str, solver: Solver) -> editing.Fill:
   """How a mask is painted with this solver: 'blend', 'repaint(jump=10, repeats=10)'."""
-  fill = specs.build(editing.FILLS, spec, 'fill')
+  fill = specs.build(editing.FILLS, spec, '--fill')
   if solver.remembers and not fill.remembers:
-    raise ValueError(f'config.fill is {spec!r}; it takes a config.sample.solver '
+    raise ValueError(f'--fill is {spec!r}; it takes a config.sample.solver '
                      'without memory, such as ddpm.')
   return fill

@@ -1,8 +1,4 @@
-"""Editing with the sampling loop: transforms of solvers, and of where it starts.
-
-Everything here is a Solver -> Solver, timesteps or a starting point; the loop is
-sampling.sample.
-"""
+"""Editing: transforms of solvers, of timesteps and of where sampling.sample starts."""
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,14 +11,10 @@ from diffusion.process import add_noise
 
 
 def sdedit_timesteps(times, strength: float):
-  """The last share of the timesteps, for image to image: SDEdit, arXiv:2108.01073.
+  """SDEdit, image to image, arXiv:2108.01073: the last round(strength n) + 1 times.
 
-  Args:
-    times: f32[n + 1], decreasing.
-    strength: in (0, 1]; how much noise the given picture gets, 1 all of it.
-
-  Returns:
-    The last round(strength n) + 1 times, at least 2.
+  times: f32[n + 1], decreasing; two or more are left. strength: in (0, 1]; how much
+  noise the given picture gets, 1 all of it.
   """
   n = len(times) - 1
   return times[n - max(1, round(strength * n)):]
@@ -45,31 +37,31 @@ def slerp(a, b, frac):
   return mixed / jnp.sin(angle)
 
 
-def inpaint(solver, schedule, known, mask, eps):
-  """Inpainting: after each step, what is known is put back at that step's noise.
+def put_back(solver, schedule, known, mask, noise):
+  """A solver after each step of which what is known is back, under that step's noise.
 
-  Args:
-    known: pictures [b h w c]. mask: f32[b h w 1], 1 where to paint.
-    eps: the noise of the known part, [b h w c], the same at all times.
-
-  Raises:
-    ValueError: the solver chooses its own times.
+  known: pictures [b h w c]. mask: f32[b h w 1], 1 where to paint. noise: (keys [b], x)
+  -> the noise of what is known, like x [b h w c]. Raises ValueError if the solver
+  chooses its own times.
   """
   if solver.solve:
     raise ValueError('painting in a mask takes solvers with steps; adaptive has none.')
   def step(denoise, x, x0, state, t, s, keys):
     x, state = solver.step(denoise, x, x0, state, t, s, keys)
-    there = add_noise(known, eps, *schedule(s))
+    there = add_noise(known, noise(keys, x), *schedule(s))
     return mask * x + (1 - mask) * there, state
   return solver._replace(step=step)
 
 
-def repaint_timesteps(times, jump: int = 10, repeats: int = 10):
-  """RePaint's, which go back up and down again: arXiv:2201.09865 section 4.2.
+def inpaint(solver, schedule, known, mask, eps):
+  """Inpainting, `put_back` under the noise eps [b h w c], the same at all times."""
+  return put_back(solver, schedule, known, mask, lambda keys, x: eps)
 
-  Args:
-    times: f32[n + 1], decreasing.
-    jump: steps of each return. repeats: how often each stretch is walked down in all.
+
+def repaint_timesteps(times, jump: int = 10, repeats: int = 10):
+  """Times f32[n + 1] that go back up and down again: RePaint, arXiv:2201.09865, 4.2.
+
+  jump: steps of each return. repeats: how often each stretch is walked down in all.
   """
   way, n = [0], len(times) - 1
   for start in range(0, n, jump):
@@ -83,37 +75,26 @@ def repaint_timesteps(times, jump: int = 10, repeats: int = 10):
 def repaint(solver, schedule, known, mask, eps=None):
   """Inpainting on `repaint_timesteps`: RePaint, arXiv:2201.09865 alg. 1.
 
-  A step up adds noise; a step down is the solver's and puts back what is known under
-  new noise. known, mask: as `inpaint`, whose eps has no use here.
-
-  Raises:
-    ValueError: the solver remembers, and its state would be of another visit; or it
-      chooses its own times.
+  A step up adds noise; a step down is the solver's with `put_back` under new noise, for
+  which eps has no use. Raises ValueError, too, if the solver remembers: its state would
+  be of another visit.
   """
-  if solver.remembers or solver.solve:
-    raise ValueError('RePaint takes solvers without memory, and with steps.')
-  def fold(keys, i):
-    return jax.vmap(jax.random.fold_in, (0, None))(keys, i)
+  if solver.remembers:
+    raise ValueError('RePaint takes solvers without memory.')
+  fold = jax.vmap(jax.random.fold_in, (0, None))
   def upward(x, t, s, keys):
     return posterior.renoise(x, schedule(t), schedule(s), fold(keys, 1))
-  def step(denoise, x, x0, state, t, s, keys):
-    x, state = solver.step(denoise, x, x0, state, t, s, keys)
-    there = add_noise(known, posterior.noise_like(fold(keys, 2), x), *schedule(s))
-    return mask * x + (1 - mask) * there, state
-  return solver._replace(step=step, upward=upward, stochastic=True)
+  def noise(keys, x):
+    return posterior.noise_like(fold(keys, 2), x)
+  return put_back(solver, schedule, known, mask, noise)._replace(
+      upward=upward, stochastic=True)
 
 
 class Fill(NamedTuple):
-  """How what is masked is painted.
-
-  Attributes:
-    timesteps: times -> times.
-    solver: (solver, schedule, known, mask, eps) -> solver, as `inpaint`.
-    remembers: whether it takes solvers that remember.
-  """
-  timesteps: Callable
-  solver: Callable
-  remembers: bool
+  """How what is masked is painted."""
+  timesteps: Callable  # times -> times
+  solver: Callable     # (solver, schedule, known, mask, eps) -> solver, as `inpaint`
+  remembers: bool      # whether it takes solvers that remember
 
 
 def repaint_fill(jump: int = 10, repeats: int = 10) -> Fill:

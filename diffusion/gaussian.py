@@ -1,7 +1,7 @@
-"""Data of which all is known: the exact denoiser, path and density to measure against.
+"""Data of which all is known: exact denoisers, paths and densities on any schedule.
 
 Values are independent normals, or pictures a mixture of such; so everything that a
-trained network is an estimate of has a closed form, on any schedule.
+trained network is an estimate of has a closed form.
 """
 import math
 from typing import Any, NamedTuple
@@ -46,13 +46,10 @@ class Gaussian(NamedTuple):
 
 
 class Mixture(NamedTuple):
-  """Pictures of k modes, each with its share and the same std.
-
-  Attributes: means: [k h w c], as it broadcasts. std: a number. shares: f32[k].
-  """
-  means: Any
-  std: Any
-  shares: Any
+  """Pictures of k modes, each with its share and the same std."""
+  means: Any   # [k h w c], as it broadcasts
+  std: Any     # a number
+  shares: Any  # f32[k]
 
   def denoiser(self, schedule):
     """(x [b h w c], t) -> E[x0 | x_t = x]."""

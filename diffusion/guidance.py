@@ -18,25 +18,15 @@ from diffusion.process import append_dims, split_variance
 
 
 class Rule(NamedTuple):
-  """Attributes:
-    init: x -> state.
-    combine: (x, t, cond, uncond, scale, state) -> (x0, state); at scale 1 it is cond.
-    stateless: whether the state is ().
-  """
-  init: Callable[[Any], Any]
+  """(x, t, cond, uncond, scale, state) -> (x0, state); at scale 1 x0 is cond."""
+  init: Callable[[Any], Any]    # x -> state
   combine: Callable[..., Any]
-  stateless: bool = False
+  stateless: bool = False       # whether the state is ()
 
 
 class Guided(NamedTuple):
-  """A denoiser that may remember what it saw at earlier steps.
-
-  Attributes:
-    init: x -> state.
-    denoise: (x, t, state) -> (x0, state).
-    stateless: whether the state is ().
-  """
-  init: Callable[[Any], Any]
+  """A denoiser that may remember earlier steps: (x, t, state) -> (x0, state)."""
+  init: Callable[[Any], Any]    # as those of Rule
   denoise: Callable[..., Any]
   stateless: bool = False
 
@@ -67,9 +57,8 @@ def prompts(denoise, contexts, prompt_weights, null):
     prompt_weights: f32[b len(contexts)], of the differences from `null` that are added.
     null: a tree [b ...]: the empty prompt, or a negative one.
 
-  Returns:
-    (both, cond_only): both evaluates all contexts at once; cond_only leaves `null` out
-    where a single prompt does without.
+  Returns (both, cond_only): both evaluates all contexts at once; cond_only leaves out
+  `null` where a single prompt does without.
   """
   n = len(contexts) + 1
   together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *contexts, null)
@@ -86,10 +75,7 @@ def prompts(denoise, contexts, prompt_weights, null):
 
 
 def networks(main, weak):
-  """Autoguidance, a network against a weaker one: arXiv:2406.02507 eq. 3.
-
-  main, weak: (x, t) -> x0. Returns (both, cond_only) as `prompts`.
-  """
+  """Autoguidance, (x, t) -> x0 against that of a weaker one: arXiv:2406.02507 eq. 3."""
   return (lambda x, t: (main(x, t), weak(x, t))), main
 
 
@@ -103,10 +89,8 @@ def cfg():
 def apg(eta: float = 0.0, bound: float = 0.0, momentum: float = 0.0):
   """Adaptive projected guidance, arXiv:2410.02416 alg. 1.
 
-  cond - uncond loses what is parallel to `cond`, which saturates.
-
   Args:
-    eta: how much of the parallel part is kept; 1 is cfg.
+    eta: share that is kept of cond - uncond along `cond`, which saturates; 1 is cfg.
     bound: greatest norm of the difference over a picture; 0 for any.
     momentum: weight of earlier differences; negative values push away from them.
   """
@@ -126,11 +110,8 @@ def apg(eta: float = 0.0, bound: float = 0.0, momentum: float = 0.0):
 def zero_star(schedule, zero_above: float = 1.0):
   """CFG-Zero*, arXiv:2503.18886 alg. 1, for networks of straight paths.
 
-  `uncond` is scaled to fit `cond` best, both as velocities; above a time nothing moves.
-
-  Args:
-    zero_above: t from which the velocity is zero; 1 zeroes the first step alone, more
-      than 1 none.
+  `uncond` is scaled to fit `cond` best, both as velocities. zero_above: t from which
+  the velocity is zero; 1 zeroes the first step alone, more than 1 none.
   """
   def combine(x, t, cond, uncond, scale):
     alpha, sigma = schedule(t)
@@ -142,22 +123,17 @@ def zero_star(schedule, zero_above: float = 1.0):
   return stateless(combine)
 
 
-RULES = {  # options -> Rule; a row may need the schedule
-    'cfg': cfg, 'apg': apg, 'zero_star': zero_star}
+RULES = {'cfg': cfg, 'apg': apg, 'zero_star': zero_star}  # options -> Rule
 
 
 def rescaled(rule: Rule, schedule, target, share: float) -> Rule:
-  """Takes a share of the spread back to that of `cond`: arXiv:2305.08891 eq. 16.
-
-  target: that which the network predicts, in whose space it is done.
-  """
+  """Takes a share of the spread back to that of `cond`, in the space of the target that
+  the network predicts: arXiv:2305.08891 eq. 16."""
   def combine(x, t, cond, uncond, scale, state):
     x0, state = rule.combine(x, t, cond, uncond, scale, state)
-    def as_target(x0):
-      return process.convert(process.x0, target, x0, x, *schedule(t))
-    guided, wanted = as_target(x0), as_target(cond)
-    def spread(x):
-      return jnp.sqrt(mean((x - mean(x)) ** 2))
+    guided, wanted = (
+        process.convert(process.x0, target, x0, x, *schedule(t)) for x0 in (x0, cond))
+    spread = lambda x: jnp.sqrt(mean((x - mean(x)) ** 2))
     factor = spread(wanted) / jnp.maximum(spread(guided), 1e-12)
     guided = guided * (share * factor + 1 - share)
     return process.to_x0(target, guided, x, *schedule(t)), state
@@ -165,11 +141,6 @@ def rescaled(rule: Rule, schedule, target, share: float) -> Rule:
 
 
 # How much, when.
-
-def constant():
-  """The scale as it is."""
-  return lambda t, scale: scale
-
 
 def linear(start: float = 0.0, end: float = 2.0):
   """scale - 1 times what leads from `start` at noise to `end`, arXiv:2404.13040."""
@@ -183,18 +154,16 @@ def cosine(power: float = 1.0):
 
 
 OVER_TIME = {  # options -> ((t, scale) -> scale)
-    'constant': constant, 'linear': linear, 'cosine': cosine}
+    'constant': lambda: lambda t, scale: scale, 'linear': linear, 'cosine': cosine}
 
 
 def guided(both, cond_only, rule: Rule, scale, over_time=None,
            interval=(0.0, 1.0)) -> Guided:
   """A denoiser led by a rule, within an interval of times: arXiv:2404.07724.
 
-  Args:
-    both, cond_only: of `prompts` or `networks`.
-    scale: f32[]; 1 follows `cond` alone, more exaggerates its difference from `uncond`.
-    over_time: (t, scale) -> scale; None leaves it.
-    interval: (low, high): outside low < t <= high only `cond_only` is evaluated.
+  scale: f32[]; 1 follows `cond` alone, more exaggerates its difference from `uncond`.
+  over_time: (t, scale) -> scale; None leaves it. interval: (low, high): outside
+  low < t <= high only `cond_only` is evaluated.
   """
   low, high = interval
   def combined(x, t, state):
@@ -233,8 +202,7 @@ def dynamic(percentile: float = 0.995, most: float = 1e9):
   specs.between(1, math.inf, most=most)
   def threshold(x0):
     axes = tuple(range(1, x0.ndim))
-    size = jnp.quantile(jnp.abs(x0), percentile, axes, keepdims=True)
-    size = jnp.clip(size, 1.0, most)
+    size = jnp.quantile(jnp.abs(x0), percentile, axes, keepdims=True).clip(1.0, most)
     return jnp.clip(x0, -size, size) / size
   return threshold
 

@@ -8,14 +8,10 @@ from diffusion import posterior
 
 
 def slope_and_trace(denoise, schedule, x, t, probe):
-  """dx/dt of the ODE, and Hutchinson's estimate of its divergence.
+  """dx/dt [b h w c] of the ODE, and Hutchinson's estimate f32[b] of its divergence.
 
-  Args:
-    denoise: (x [b h w c], t f32[]) -> x0.
-    probe: like x, of mean 0 and covariance 1: E[probe . J probe] is the trace of J.
-
-  Returns:
-    ([b h w c], f32[b]).
+  denoise: (x [b h w c], t f32[]) -> x0. probe: like x, of mean 0 and covariance 1:
+  E[probe . J probe] is the trace of J.
   """
   def slope(x):
     return posterior.velocity(schedule, x, denoise(x, t), t)
@@ -29,15 +25,12 @@ def log_likelihood(denoise, schedule, x0, times, key):
   Integrates upwards with Heun's method: log p_0(x_0) = log p_1(x_1) + int tr J dt, with
   the Gaussian of the last time as p_1.
 
-  Args:
-    denoise: (x, t) -> x0, as in sampling.
-    x0: [b h w c] at times[0], which counts as data.
-    times: f32[n + 1], increasing, from a little above 0.
-    key: of the probe, one of +-1 for all steps.
+  denoise: (x, t) -> x0. x0: [b h w c] at times[0], which counts as data. times:
+  f32[n + 1], increasing, from a little above 0. key: of the probe, one of +-1 for all
+  steps.
   """
   probe = jax.random.rademacher(key, x0.shape, x0.dtype)
-  def field(x, t):
-    return slope_and_trace(denoise, schedule, x, t, probe)
+  field = lambda x, t: slope_and_trace(denoise, schedule, x, t, probe)
   def step(carry, pair):
     (x, total), (t, s) = carry, pair
     slope, trace = field(x, t)
@@ -55,10 +48,8 @@ def log_likelihood(denoise, schedule, x0, times, key):
 def bits_per_dim(log_p, shape, levels: int = 256):
   """Bits a dimension of pictures of `levels` values, brought to [-1, 1].
 
-  Args:
-    log_p: f32[b], in nats, of pictures with uniform noise of one level added
-      (arXiv:1511.01844 eq. 3), which makes it a lower bound on theirs.
-    shape: (h, w, c).
+  log_p: f32[b], in nats, of pictures [h w c] = shape with uniform noise of one level
+  added (arXiv:1511.01844 eq. 3), which makes it a lower bound on theirs.
   """
   dims = math.prod(shape)
   return -log_p / (dims * math.log(2)) + math.log2(levels / 2)

@@ -37,15 +37,12 @@ def p2(gamma: float = 1.0, k: float = 1.0):
   """SNR / (k + SNR)^gamma: arXiv:2204.00227 eq. 8, on top of the error of eps."""
   specs.not_negative(gamma=gamma)
   specs.above_zero(k=k)
-  return lambda log_snr: jnp.exp(
-      log_snr - gamma * jnp.logaddexp(jnp.log(k), log_snr))
+  return lambda log_snr: jnp.exp(log_snr - gamma * jnp.logaddexp(jnp.log(k), log_snr))
 
 
 def sigmoid(bias: float = 0.0):
-  """sigmoid(bias - log_snr) on the error of eps: arXiv:2303.00848, arXiv:2410.19324.
-
-  Published with the mean taken over log-SNR: time_sampling.LOSS_OVER.
-  """
+  """sigmoid(bias - log_snr) on the error of eps, published for a mean over log-SNR
+  (time_sampling.LOSS_OVER): arXiv:2303.00848, arXiv:2410.19324."""
   return lambda log_snr: jnp.exp(log_snr) * jax.nn.sigmoid(bias - log_snr)
 
 
@@ -55,35 +52,27 @@ LOSS_WEIGHTS = {  # options -> (log_snr -> weight); those of targets: `weights`
 
 def weights():
   """LOSS_WEIGHTS and the `target_weight` of each row of process.TARGETS."""
-  def of(build):
-    @functools.wraps(build)  # the options of the target
-    def row(**options):
-      return target_weight(build(**options))
-    return row
+  def of(target):  # `wraps`: with the options of the target
+    return functools.wraps(target)(lambda **options: target_weight(target(**options)))
   return LOSS_WEIGHTS | {name: of(row) for name, row in processes.TARGETS.items()}
 
 
 def denoising_terms(predict, process: Process, loss_weight, x0, t, eps,
                     vlb=None) -> dict:
-  """The terms of the loss of each picture, {name: f32[b]}.
+  """{'mse': f32[b], the weighted mean squared error; 'vlb': f32[b], if it is given}.
 
   Args:
     predict: (x_t [b h w c], t f32[b]) -> the target of the process, and what there may
       be beyond it; as `process.precondition` returns it.
     loss_weight: log_snr f32[b] -> weight of the squared error of x0, f32[b].
-    x0: pictures f32[b h w c] in [-1, 1].
+    x0: pictures f32[b h w c] in [-1, 1]. eps: standard normal, like x0.
     t: f32[b], above 0.
-    eps: standard normal, like x0.
     vlb: (t, x0, x0_pred, frac from 0 to 1) -> f32[b], of the learned variance alone:
       arXiv:2102.09672 eq. 16.
-
-  Returns:
-    'mse', the weighted mean squared error, and 'vlb', where there is one.
   """
   alpha, sigma = process.schedule(t)
   x_t = processes.add_noise(x0, eps, alpha, sigma)
-  pred = predict(x_t, t).astype(jnp.float32)
-  pred, variance = processes.split_variance(pred, x0)
+  pred, variance = processes.split_variance(predict(x_t, t).astype(jnp.float32), x0)
   target = processes.target_value(process.target, x0, eps, alpha, sigma)
   log_snr = 2 * (jnp.log(alpha) - jnp.log(sigma))
   ratio = loss_weight(log_snr) / processes.x0_weight(process.target, alpha, sigma)

@@ -10,10 +10,7 @@ from diffusion.schedules import log_snr
 
 
 def noise_like(keys, x):
-  """Standard normal noise like x [b ...], each picture's from its own key [b].
-
-  All noise of all solvers comes from here.
-  """
+  """All noise of solvers: standard normal like x [b ...], a key [b] a picture."""
   return jax.vmap(lambda key: jax.random.normal(key, x.shape[1:], x.dtype))(keys)
 
 
@@ -27,11 +24,8 @@ def transfer(x, x0, now, then, noise_std=None, keys=None):
   """Eq. (3): keeps x0 and its noise eps, and changes their shares.
 
   Without new noise it is the exact solution of the ODE (7) for an x0 that does not
-  change along the step.
-
-  Args:
-    x, x0: [b h w c].
-    noise_std: standard deviation of the new noise, in [0, sigma_s]; None draws none.
+  change along the step. x, x0: [b h w c]. noise_std: standard deviation of the new
+  noise, in [0, sigma_s]; None draws none.
   """
   x = then[0] * x0 + kept_std(then[1], noise_std) * eps_in(x, x0, now)
   return x if noise_std is None else x + noise_std * noise_like(keys, x)
@@ -58,8 +52,8 @@ def posterior_std(now, then, eta: float):
 def beta_std(now, then):
   """Standard deviation of x_s given x_t where pictures are standard normal.
 
-  The square root of beta where variance is preserved, as `posterior_std` with eta = 1
-  is that of beta tilde, right where all pictures are one: arXiv:2006.11239 section 3.2.
+  Its square is beta where variance is preserved; that of `posterior_std` with eta = 1
+  is beta tilde, right where all pictures are one: arXiv:2006.11239 section 3.2.
   """
   # Noise of x_t that x_s lacks, times the share of it that x_t does not tell.
   lacking = now[1] * jnp.sqrt(1 - sigma_ratio(now, then)**2)

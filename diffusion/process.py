@@ -35,18 +35,13 @@ from diffusion.schedules import static_at
 class Process(NamedTuple):
   """What is done to pictures, and what the network is asked of it.
 
-  Attributes:
-    schedule: t -> (alpha, sigma).
-    target: (alpha, sigma) -> (a, b) of eq. (8).
-    num_steps: discrete steps that the network is trained at; 0 if time is continuous.
-    t_max: largest t at which the target determines x0.
-    precondition: predict -> predict, the network as the process calls it: where it is
-      to see its input at unit variance, that input is scaled.
+  `precondition`, predict -> predict, gives the network as the process calls it: where
+  it is to see its input at unit variance, that input is scaled.
   """
-  schedule: Callable
-  target: Callable
-  num_steps: int = 0
-  t_max: float = 1.0
+  schedule: Callable    # t -> (alpha, sigma)
+  target: Callable      # (alpha, sigma) -> (a, b) of eq. (8)
+  num_steps: int = 0    # discrete steps of its training; 0 if time is continuous
+  t_max: float = 1.0    # largest t at which the target determines x0
   precondition: Callable = lambda predict: predict
 
   def add_noise(self, x0, eps, t):
@@ -54,24 +49,15 @@ class Process(NamedTuple):
     return add_noise(x0, eps, *self.schedule(t))
 
 
-def x0(alpha, sigma):
-  return 1.0, 0.0
-
-
-def eps(alpha, sigma):
-  """arXiv:2006.11239."""
-  return 0.0, 1.0
+x0 = lambda alpha, sigma: (1.0, 0.0)
+eps = lambda alpha, sigma: (0.0, 1.0)  # arXiv:2006.11239
+flow = lambda alpha, sigma: (-1.0, 1.0)  # slope of that schedule, arXiv:2210.02747
 
 
 def v(alpha, sigma):
   """alpha eps - sigma x0: arXiv:2202.00512; normalised where variance is not kept."""
   norm = jnp.hypot(alpha, sigma)
   return -sigma / norm, alpha / norm
-
-
-def flow(alpha, sigma):
-  """eps - x0, the slope of the `flow` schedule: arXiv:2210.02747."""
-  return -1.0, 1.0
 
 
 def edm(data_std: float = 0.5):
@@ -87,7 +73,7 @@ def edm(data_std: float = 0.5):
 
 
 TARGETS = {  # options -> target: (alpha, sigma) -> (a, b)
-    'x0': lambda: x0, 'eps': lambda: eps, 'v': lambda: v, 'flow': lambda: flow,
+    'x0': lambda: x0, 'eps': lambda: eps, 'flow': lambda: flow, 'v': lambda: v,
     'edm': edm}
 
 
@@ -124,9 +110,9 @@ def target_value(target, x0, eps, alpha, sigma):
 def convert(source, target, pred, x_t, alpha, sigma):
   """A prediction of the target `source` as that of `target`, at the same x_t.
 
-  Solves (1) and (8) for (x0, eps) and recombines. It divides by no more than the
-  determinant b alpha - a sigma: that of eps vanishes at alpha = 0, where noise says
-  nothing of the picture, and that of x0 at sigma = 0; never convert from them there.
+  Solves (1) and (8) for (x0, eps) and recombines. The determinant b alpha - a sigma of
+  eps vanishes at alpha = 0, where noise says nothing of the picture, and that of x0 at
+  sigma = 0; never convert from them there.
   """
   (a, b), (c, d) = source(alpha, sigma), target(alpha, sigma)
   det = b * alpha - a * sigma
@@ -140,7 +126,7 @@ def to_x0(target, pred, x_t, alpha, sigma):
 
 
 def to_eps(x0, x_t, alpha, sigma):
-  """The noise that goes with a picture, by (1). Not defined at sigma = 0."""
+  """The eps that goes with a picture, by (1). Not defined at sigma = 0."""
   return (x_t - append_dims(alpha, x_t) * x0) / append_dims(sigma, x_t)
 
 
@@ -150,14 +136,13 @@ def x0_weight(target, alpha, sigma):
   return jnp.square(a - b * alpha / sigma)
 
 
-def input_scale(alpha, sigma, data_std: float = 0.5):
-  """1 / std(x_t) for data of this spread: c_in of arXiv:2206.00364 table 1."""
-  return 1 / jnp.hypot(sigma, data_std * alpha)
+def preconditioned(predict, schedule, data_std: float):
+  """A network that is shown x_t at unit variance, for data of this spread.
 
-
-def preconditioned(predict, schedule, data_std: float = 0.5):
-  """A network that is shown x_t at unit variance: predict -> predict."""
+  It sees x_t / std(x_t): c_in of arXiv:2206.00364 table 1.
+  """
   def scaled(x, t, *context):
-    scale = input_scale(*schedule(t), data_std)
+    alpha, sigma = schedule(t)
+    scale = 1 / jnp.hypot(sigma, data_std * alpha)
     return predict(x * append_dims(scale, x), t, *context)
   return scaled

@@ -9,11 +9,9 @@ from diffusion.solvers import Solver
 def denoiser(predict, process: Process, variance: bool = False):
   """Turns a network into denoise(x, t, *context) -> the x0 that it leads to.
 
-  Args:
-    predict: (x [b h w c], t f32[b], *context) -> the target of the process, and what
-      there may be beyond it; as `process.precondition` returns it.
-    variance: return [b h w 2c] with the learned one beyond x0, as ddpm takes it; what
-      the network says of it from -1 to 1 is from 0 to 1 here.
+  predict: (x [b h w c], t f32[b], *context) -> the target of the process, and what
+  there may be beyond it; as `process.precondition` returns it. variance: return
+  [b h w 2c], with the learned one beyond x0 brought from [-1, 1] to [0, 1] for ddpm.
   """
   def denoise(x, t, *context):
     pred = predict(x, jnp.full(x.shape[:1], t), *context).astype(jnp.float32)
@@ -25,9 +23,8 @@ def denoiser(predict, process: Process, variance: bool = False):
 
 def initial_noise(keys, shape):
   """x_T f32[b h w c]; picture i depends on its own key alone. shape: (h, w, c)."""
-  def one(key):
-    return jax.random.normal(jax.random.fold_in(key, 0), shape)
-  return jax.vmap(one)(keys)
+  return jax.vmap(
+      lambda key: jax.random.normal(jax.random.fold_in(key, 0), shape))(keys)
 
 
 def prior(schedule, t, eps):
@@ -39,18 +36,10 @@ def prior(schedule, t, eps):
 
 
 def advance(guided, solver: Solver, carry, t, s, keys):
-  """One step of the loop, from time t to s.
+  """One step of the loop, from time t to s, with keys [b] of its own.
 
-  The first evaluation moves the state of guidance on; further ones see the state from
-  before it.
-
-  Args:
-    guided: guidance.Guided.
-    carry: (x [b h w c], state of the solver, state of guidance).
-    keys: [b], of this step.
-
-  Returns:
-    The new carry.
+  carry, returned anew: (x [b h w c], state of the solver, state of guidance). The first
+  evaluation moves the state of guidance on; further ones see that from before it.
   """
   def evaluate(x, state, guidance_state):
     at = t
@@ -70,16 +59,10 @@ def advance(guided, solver: Solver, carry, t, s, keys):
 def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
   """Integrates x_T [b h w c] along times f32[n + 1], decreasing but in editing.
 
-  Args:
-    guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser.
-    keys: one key a picture, [b].
-    film: also return every x on the way.
-
-  Returns:
-    x at the last time, [b h w c]; with `film`, (x, all [n b h w c]).
-
-  Raises:
-    ValueError: film, or guidance with a state, of a solver that chooses its own times.
+  guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser. keys: [b].
+  Returns x at the last time, [b h w c]; with `film`, (x, all on the way [n b h w c]).
+  Raises ValueError for a film, or guidance with a state, of a solver that chooses its
+  own times.
   """
   if solver.solve:
     if film or not guided.stateless:

@@ -3,9 +3,6 @@
 A schedule maps times t in [0, 1] (0 is data, 1 is noise), f32[b] or f32[], to
 (alpha, sigma) of the same shape, so that x_t = alpha x0 + sigma eps. All that matters
 of it to a sampler is log(alpha^2 / sigma^2), which falls with t: the log-SNR.
-
-`discrete`, `zero_terminal` and `shifted` make schedules of schedules; the rows of
-SCHEDULES put them together from their options.
 """
 import functools
 
@@ -21,13 +18,16 @@ def variance_preserving(log_alpha_bar):
   return jnp.exp(log_alpha_bar / 2), jnp.sqrt(-jnp.expm1(log_alpha_bar))
 
 
-def linear(t):
-  """Variance preserving with a linear beta from 0.1 to 20.
-
-  DDPM (arXiv:2006.11239) in continuous time: arXiv:2011.13456 eq. 33. A little of the
-  picture is left at t = 1: alpha is 0.0066.
-  """
-  return variance_preserving(-0.5 * t**2 * (20.0 - 0.1) - t * 0.1)
+# DDPM (arXiv:2006.11239) in continuous time, arXiv:2011.13456 eq. 33: variance
+# preserving, with a linear beta from 0.1 to 20. alpha is 0.0066 at t = 1.
+linear = lambda t: variance_preserving(-0.5 * t**2 * (20.0 - 0.1) - t * 0.1)
+# Straight lines from picture to noise: rectified flow, arXiv:2209.03003 eq. 1.
+flow = lambda t: (1 - t, jnp.asarray(t))
+# Variance exploding up to 80: arXiv:2206.00364 table 1, with its sigma = 80 t.
+edm = lambda t: (jnp.ones_like(t), 80.0 * t)
+# arXiv:2102.09672 eq. 17 with s = 0, which leaves no picture at t = 1. Written with
+# sines only: float32 cos(pi / 2) is -4e-8, and its logarithm NaN.
+cosine = lambda t: (jnp.sin(jnp.pi / 2 * (1 - t)), jnp.sin(jnp.pi / 2 * t))
 
 
 def scaled_linear(t):
@@ -37,24 +37,6 @@ def scaled_linear(t):
   """
   a, c = 0.85**0.5, 12.0**0.5 - 0.85**0.5
   return variance_preserving(-t * (a**2 + t * (a * c + t * c**2 / 3)))
-
-
-def cosine(t):
-  """arXiv:2102.09672 eq. 17 with s = 0, which leaves no picture at t = 1.
-
-  Written with sines only: float32 cos(pi / 2) is -4e-8, and its logarithm NaN.
-  """
-  return jnp.sin(jnp.pi / 2 * (1 - t)), jnp.sin(jnp.pi / 2 * t)
-
-
-def flow(t):
-  """Straight lines from picture to noise: rectified flow, arXiv:2209.03003 eq. 1."""
-  return 1 - t, jnp.asarray(t)
-
-
-def edm(t):
-  """Variance exploding up to 80: arXiv:2206.00364 table 1, with its sigma = 80 t."""
-  return jnp.ones_like(t), 80.0 * t
 
 
 def betas(low: float, high: float, power: int):
@@ -79,6 +61,9 @@ def discrete(beta):
   Step i, counted from 0, is the time t = (i + 1) / n, where alpha^2 is the product of
   1 - beta up to it. log(alpha^2) is linear from step to step, and 0 at t = 0.
   """
+  if not (beta < 1).all():
+    raise ValueError(f'steps is {len(beta)}, of which one would take all of the '
+                     'picture; there must be more.')
   at = np.linspace(0, 1, len(beta) + 1)
   log_alpha_bar = np.concatenate([[0.0], np.cumsum(np.log1p(-np.asarray(beta)))])
   def table(t):
@@ -89,14 +74,12 @@ def discrete(beta):
 
 
 def zero_terminal(schedule, first: float = 0.0):
-  """Leaves no picture at t = 1: arXiv:2305.08891 alg. 1.
+  """Leaves no picture at t = 1 of a schedule that preserves variance.
 
-  alpha becomes linear in what it was, with alpha(1) = 0 and alpha(first) as before.
-
-  Args:
-    schedule: variance preserving.
-    first: up to this time nothing changes; the first step, 1 / n, of a discrete one.
+  arXiv:2305.08891 alg. 1: alpha becomes linear in what it was, with alpha(1) = 0, and
+  alpha as before up to the time `first`: the first step, 1 / n, of a discrete one.
   """
+  lost = lambda alpha, sigma: sigma**2 / (1 + alpha)  # 1 - alpha, without cancellation
   (start, sigma), (end, _) = (static_at(schedule, t) for t in (first, 1.0))
   lost_at_start = lost(start, sigma)
   def rescaled(t):
@@ -111,20 +94,12 @@ def zero_terminal(schedule, first: float = 0.0):
   return rescaled
 
 
-def lost(alpha, sigma):
-  """1 - alpha where alpha^2 + sigma^2 = 1, without cancellation."""
-  return sigma**2 / (1 + alpha)
-
-
 def shifted(schedule, m: float, norm=jnp.hypot):
   """Multiplies sigma / alpha by m: more noise at every time, for larger pictures.
 
   Simple diffusion, arXiv:2301.11093 section 3.1. On `flow` it is Stable Diffusion 3's
-  t' = m t / (1 + (m - 1) t), arXiv:2403.03206 eq. 23.
-
-  Args:
-    m: sqrt(pixels now / pixels where `schedule` was tuned), unitless; 1 is identity.
-    norm: (alpha, sigma) -> what is 1 in this family of schedules, and stays so.
+  t' = m t / (1 + (m - 1) t), arXiv:2403.03206 eq. 23. m: sqrt(pixels now / pixels where
+  `schedule` was tuned), unitless; 1 is identity. norm: (alpha, sigma) -> what stays 1.
   """
   def noisier(t):
     alpha, sigma = schedule(t)
@@ -177,19 +152,16 @@ def time_from_log_snr_jvp(schedule, primals, tangents):
 def family(continuous, norm=jnp.hypot, betas=None):
   """A row of SCHEDULES, options -> schedule.
 
-  Args:
-    continuous: the schedule without any option.
-    norm: (alpha, sigma) -> what is 1 at all times.
-    betas: n -> f64[n], of the networks that were trained at n discrete steps; None
-      where there are none.
+  continuous: the schedule without any option. norm: (alpha, sigma) -> what is 1 at all
+  times. betas: n -> f64[n], of networks trained at n discrete steps; None without any.
   """
   def build(*, shift: float = 1.0, zero_snr: bool = False, steps: int = 0):
     """shift: factor of sigma / alpha. zero_snr: leave no picture at t = 1, where there
     otherwise would be. steps: discrete steps of training; 0 for continuous time."""
     specs.above_zero(shift=shift)
     specs.not_negative(steps=steps)
-    if steps and not betas:
-      raise ValueError(f'steps is {steps}; this schedule has no discrete steps.')
+    if not betas:
+      specs.require(lambda n: not n, 'this schedule has no discrete steps', steps=steps)
     schedule = discrete(betas(steps)) if steps else continuous
     if zero_snr:
       if static_at(schedule, 1.0)[0] == 0 or norm is not jnp.hypot:

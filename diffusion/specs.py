@@ -4,6 +4,7 @@ A table maps each name to a function. Its parameters with defaults are the optio
 it needs beyond them are its parameters without, which the caller gives by name.
 """
 import ast
+import functools
 import inspect
 import math
 
@@ -11,12 +12,9 @@ import math
 def build(table, spec: str, key: str, **given):
   """table[name](needed=given['needed'], option=value, ...) for 'name(option=value)'.
 
-  Args:
-    key: of the config, for messages, such as 'diffusion.target'.
-    given: what rows may need; each takes only what it has parameters for.
-
-  Raises:
-    ValueError: as `check`; and what the row raises itself, with the key before it.
+  key: of the config, for messages, such as 'diffusion.target'. given: what rows may
+  need; each takes only what it has parameters for. Raises ValueError as `check`, and
+  what the row raises with the key before it.
   """
   name, options = check(table, spec, key)
   needed = [n for n, p in inspect.signature(table[name]).parameters.items()
@@ -24,31 +22,29 @@ def build(table, spec: str, key: str, **given):
   try:
     return table[name](**{n: given[n] for n in needed}, **options)
   except ValueError as e:
-    raise ValueError(f'config.{key} is {spec!r}: {e}') from e
+    raise ValueError(f'{named(key)} is {spec!r}: {e}') from e
 
 
 def check(table, spec: str, key: str) -> tuple[str, dict]:
   """(name, options) of a spec whose row is not built.
 
-  Raises:
-    ValueError: another name, option or type, or a number that is not finite, with what
-      is accepted.
+  Raises ValueError for another name, option or type, or a number that is not finite.
   """
   name, options = parse(spec, key)
-  where = f'config.{key} is {spec!r}'
+  where = f'{named(key)} is {spec!r}'
   if name not in table:
     raise ValueError(f'{where}, not one of {sorted(table)}.')
   defaults = {k: p.default for k, p in inspect.signature(table[name]).parameters.items()
               if p.default is not p.empty}
   for option, value in options.items():
+    must = f'{where}: {option} is {value!r}; it must be'
     if option not in defaults:
       raise ValueError(f'{where}: {name} has no option {option!r}; its options are '
                        f'{sorted(defaults)}.')
     if not alike(value, defaults[option]):
-      raise ValueError(f'{where}: {option} is {value!r}; it must be like '
-                       f'{defaults[option]!r}.')
+      raise ValueError(f'{must} like {defaults[option]!r}.')
     if not finite(value):
-      raise ValueError(f'{where}: {option} is {value!r}; it must be finite.')
+      raise ValueError(f'{must} finite.')
   return name, options
 
 
@@ -62,8 +58,11 @@ def parse(spec: str, key: str) -> tuple[str, dict]:
       return tree.func.id, {k.arg: ast.literal_eval(k.value) for k in tree.keywords}
   except (SyntaxError, ValueError, TypeError):
     pass
-  raise ValueError(f"config.{key} is {spec!r}; it is written 'name' or "
+  raise ValueError(f"{named(key)} is {spec!r}; it is written 'name' or "
                    "'name(option=value, ...)'.")
+
+
+named = lambda key: key if key[:2] == '--' else f'config.{key}'  # of a flag
 
 
 def alike(value, default) -> bool:
@@ -74,27 +73,22 @@ def alike(value, default) -> bool:
 
 def finite(value) -> bool:
   """Whether a number is finite, or each in a tuple; what is no number is."""
-  if isinstance(value, tuple):
-    return all(map(finite, value))
-  return not isinstance(value, int | float) or math.isfinite(value)
+  return (all(map(finite, value)) if isinstance(value, tuple) else
+          not isinstance(value, int | float) or math.isfinite(value))
 
 
-def above_zero(**options):
-  """Raises ValueError for an option that is not above 0."""
+def require(accepts, said: str, **options):
+  """Raises ValueError for an option that is not accepted, with what would be."""
   for name, value in options.items():
-    if not value > 0:
-      raise ValueError(f'{name} is {value}; it must be above 0.')
+    if not accepts(value):
+      raise ValueError(f'{name} is {value!r}; {said}.')
 
 
-def not_negative(**options):
-  """Raises ValueError for an option below 0."""
-  for name, value in options.items():
-    if not value >= 0:
-      raise ValueError(f'{name} is {value}; it must not be negative.')
+above_zero = functools.partial(require, lambda x: x > 0, 'it must be above 0')
+not_negative = functools.partial(require, lambda x: x >= 0, 'it must not be negative')
 
 
 def between(low: float, high: float, **options):
   """Raises ValueError for an option outside [low, high]."""
-  for name, value in options.items():
-    if not low <= value <= high:
-      raise ValueError(f'{name} is {value}; it must be from {low:.4g} to {high:.4g}.')
+  require(lambda x: low <= x <= high, f'it must be from {low:.4g} to {high:.4g}',
+          **options)

@@ -9,18 +9,15 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtri
 
 from diffusion import schedules, specs
 
 BINS = 64  # equal parts of [0, 1] in which losses are followed
 
-
-def normal(u):
-  return jax.scipy.special.ndtri(u)
-
-
-def uniform():
-  return lambda u: u
+uniform = lambda: lambda u: u
+# The log-SNR density of `cosine` on flow's path: arXiv:2403.03206 eq. 21.
+cosmap = lambda: lambda u: 1 - 1 / (jnp.tan(jnp.pi / 2 * u) + 1)
 
 
 def logit_normal(mean: float = 0.0, std: float = 1.0):
@@ -28,8 +25,9 @@ def logit_normal(mean: float = 0.0, std: float = 1.0):
 
   A resolution shift by m (eq. 23 there) adds log(m) to `mean`.
   """
-  specs.above_zero(std=std)
-  return lambda u: jax.nn.sigmoid(mean + std * normal(u))
+  specs.between(-50, 50, mean=mean)
+  specs.between(0.001, 50, std=std)
+  return lambda u: jax.nn.sigmoid(mean + std * ndtri(u))
 
 
 def mode(scale: float = 1.29):
@@ -37,28 +35,23 @@ def mode(scale: float = 1.29):
 
   scale: from -1 to 2 / (pi - 2) = 1.75, where the map stops being monotonic.
   """
-  if not -1 <= scale <= 2 / (jnp.pi - 2):
-    raise ValueError(f'scale is {scale}; mode takes -1 to {2 / (jnp.pi - 2):.2f}.')
+  specs.require(lambda scale: -1 <= scale <= 2 / (jnp.pi - 2),
+                f'mode takes -1 to {2 / (jnp.pi - 2):.2f}', scale=scale)
   return lambda u: u - scale * (jnp.sin(jnp.pi / 2 * u) ** 2 - u)
-
-
-def cosmap():
-  """The log-SNR density of `cosine` on flow's path: arXiv:2403.03206 eq. 21."""
-  return lambda u: 1 - 1 / (jnp.tan(jnp.pi / 2 * u) + 1)
 
 
 def log_normal(schedule, mean: float = -1.2, std: float = 1.2):
   """log(sigma / alpha) is normal: arXiv:2206.00364 table 1."""
-  specs.above_zero(std=std)
-  return lambda u: schedules.time_from_log_snr(schedule, -2 * (mean + std * normal(u)))
+  specs.between(-50, 50, mean=mean)
+  specs.between(0.001, 50, std=std)
+  return lambda u: schedules.time_from_log_snr(schedule, -2 * (mean + std * ndtri(u)))
 
 
 def adaptive(loss_ema, floor: float = 0.05):
   """Times in proportion to the root mean square loss there: arXiv:2102.09672 eq. 18.
 
-  Args:
-    loss_ema: f32[BINS], running mean of the squared loss in each part of [0, 1].
-    floor: share of the draws that stays uniform.
+  loss_ema: f32[BINS], running mean of the squared loss in each part of [0, 1]. floor:
+  share of the draws that stays uniform.
   """
   specs.between(0, 1, floor=floor)
   mass = jnp.sqrt(loss_ema)
@@ -78,10 +71,9 @@ LOSS_OVER = {  # what a mean loss is taken over: () or (schedule) -> measure of 
 
 
 def observe(loss_ema, t, losses, decay: float = 0.99):
-  """Moves the running mean squared loss of `adaptive` towards that of a batch.
+  """Moves loss_ema f32[BINS] of `adaptive` towards the losses f32[b] at t f32[b].
 
-  Args:
-    loss_ema: f32[BINS]. t, losses: f32[b]. Parts that saw no picture stay as they are.
+  Parts that saw no picture stay as they are.
   """
   part = jax.nn.one_hot(jnp.clip(t * BINS, 0, BINS - 1).astype(int), BINS)  # [b BINS]
   count = part.sum(0)
@@ -101,8 +93,7 @@ def draw(quantile, key, n: int, *, stratified: bool = True, num_steps: int = 0,
       integral over m whatever the density: t itself makes it the mean over uniform
       times, log_snr the integral of arXiv:2303.00848. None counts each draw alike.
 
-  Returns:
-    (t f32[n] in [1e-5, 1 - 1e-5], or up to 1 if discrete; importance f32[n]).
+  Returns (t f32[n] in [1e-5, 1 - 1e-5], or up to 1 if discrete; importance f32[n]).
   """
   u = jax.random.uniform(key, (n,))
   if stratified:

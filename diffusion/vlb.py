@@ -21,7 +21,6 @@ def step_kl(schedule, num_steps: int, t, x0, x0_pred, frac):
 
   Args:
     schedule: variance preserving.
-    num_steps: of the chain.
     t: f32[b], of 1 / num_steps, ..., 1.
     x0: pictures [b h w c] of 256 values from -1 to 1.
     x0_pred: what the network takes for x0.
@@ -67,11 +66,8 @@ def prior_kl(schedule, x0):
 
 
 def total(denoise, schedule, num_steps: int, x0, key):
-  """The whole bound of pictures [b h w c], f32[b]: num_steps evaluations.
-
-  Args:
-    denoise: (x, t f32[]) -> (x0, frac), each like x.
-  """
+  """The whole bound of pictures [b h w c], f32[b]: num_steps evaluations of denoise,
+  (x, t f32[]) -> (x0, frac), each like x."""
   def step(bits, i):
     t = jnp.full(len(x0), i / num_steps)
     eps = jax.random.normal(jax.random.fold_in(key, i), x0.shape)

@@ -1,6 +1,18 @@
-"""Scores: numbers with an interval, and how they are shown."""
+"""Metrics and scores: numbers with an interval, and how they are shown."""
 import math
+from collections.abc import Callable
 from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+  """Attributes:
+    units: {name of a score: its unit, '%' or another}: what it measures.
+    measure: (model, seed, progress) -> {name: Score}. model: inference.Model, whose
+      config.sample and config.eval count. progress: None, or a function that makes one
+      of (total, unit), as console.Progress.
+  """
+  units: dict
+  measure: Callable
 
 
 class Score(NamedTuple):

@@ -34,10 +34,10 @@ def posthoc_ema(model: Model, workdir: str, std: float) -> Model:
 
   Raises ValueError for a run that has stored none, or of other profiles.
   """
-  profiles = [specs.parse(spec, 'optim.ema') for spec in model.config.optim.ema]
-  widths = [options.get('std', 0.1) for name, options in profiles if name == 'power']
+  widths = [getattr(specs.build(ema.PROFILES, spec, 'optim.ema'), 'std', None)
+            for spec in model.config.optim.ema]
   steps = stored_steps(workdir)
-  if len(widths) < len(profiles) or not steps:
+  if None in widths or not steps:
     raise ValueError(f'--ema needs a run with config.train.averages_every above 0 and '
                      f'config.optim.ema of power profiles alone; {workdir} has '
                      f'{len(steps)} stored averages of {list(model.config.optim.ema)}.')

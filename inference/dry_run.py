@@ -19,6 +19,9 @@ def check(c, new: bool = True):
   sources.check_choices(c.data)
   mesh = sharding.make_mesh(**c.mesh)
   built = training.build(c, mesh)
+  if c.data.captions == 'none' and built.module.text_encoder.gives:
+    raise ValueError("config.data.captions is 'none', but config.condition.name "
+                     f'{c.condition.name!r} is told of captions; only none is not.')
   sampler.check(built.module, c)
   if new:
     check_init_from(c, built)

@@ -79,7 +79,8 @@ def build_plan(module, c, process):
 
 def check_sampler(module, c, how, size, film: bool = False):
   """Raises ValueError for what does not go together in a config's `sample`."""
-  if c.autoencoder.name != 'none' and c.sample.clip != 'none':
+  pixels = getattr(module.autoencoder, 'pixels', False)
+  if not pixels and c.sample.clip != 'none':
     raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
                      "latents have no bound: 'none'.")
   if how.solver.learned_variance and not module.learns_variance:

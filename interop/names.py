@@ -10,7 +10,12 @@ ENDS = (  # of every family, after its own
     (r'(norm[^/]*(?:/norm)?)/weight$', r'\1/scale'),
     (r'/weight$', '/kernel'),
 )
-ATTENTION = (
+BLOCKS = (  # of attention and MLPs
+    (r'linear_1', 'up'), (r'linear_2', 'down'), (r'attn1', 'self'), (r'attn2', 'cross'),
+    (r'\btransformer_blocks\.(\d+)', r'blocks[\1]'),
+    (r'ff(_context)?\.net\.0\.proj', r'ff\1.up'),
+    (r'ff(_context)?\.net\.2', r'ff\1.down'),
+    (r'\.ff_context\.', '.text_mlp.'), (r'\.ff\.', '.mlp.'),
     (r'\.to_(q|k|v)\b', r'.\1'), (r'\.to_out\.0', '.out'),
     (r'\.norm_(q|k)\.', r'.\1_norm.'),
 )
@@ -28,17 +33,12 @@ LEVELS = (  # of what has levels of residual blocks
 )
 UNET = LEVELS + (  # diffusers' UNet2DModel and UNet2DConditionModel
     (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
-    (r'linear_1', 'up'), (r'linear_2', 'down'),
-    (r'time_emb_proj', 'modulation.out'),
-    (r'\.proj_(in|out)\.', r'.\1.'),
-    (r'transformer_blocks\.(\d+)', r'blocks[\1]'),
-    (r'attn1', 'self'), (r'attn2', 'cross'),
-    (r'ff\.net\.0\.proj', 'mlp.up'), (r'ff\.net\.2', 'mlp.down'),
-) + ATTENTION
+    (r'time_emb_proj', 'modulation.out'), (r'\.proj_(in|out)\.', r'.\1.'),
+) + BLOCKS
 KL = (  # diffusers' AutoencoderKL, and as its files named attention at first
     (r'\.(query|key|value)\.', lambda m: f'.to_{m[1][0]}.'), (r'proj_attn', 'to_out.0'),
     (r'^quant_conv', 'encoder.quant'), (r'^post_quant_conv', 'decoder.quant'),
-) + LEVELS + ATTENTION
+) + LEVELS + BLOCKS
 CLIP = (  # transformers' CLIPTextModel, with a projection or without
     (r'^text_model\.', ''),
     (r'^embeddings\.token_embedding\.weight', 'embed.embedding'),
@@ -62,21 +62,13 @@ T5 = (  # transformers' T5EncoderModel, version 1.1
     (r'layer\.1\.DenseReluDense\.wi_1', 'mlp.up'),
     (r'layer\.1\.DenseReluDense\.wo', 'mlp.down'),
 )
-TRANSFORMER = (
-    (r'^pos_embed\.proj', 'in'), (r'^proj_out', 'out'),
-    (r'linear_1', 'up'), (r'linear_2', 'down'),
-    (r'^transformer_blocks\.(\d+)', r'blocks[\1]'),
-    (r'ff(_context)?\.net\.0\.proj', r'ff\1.up'),
-    (r'ff(_context)?\.net\.2', r'ff\1.down'),
-    (r'\.ff_context\.', '.text_mlp.'), (r'\.ff\.', '.mlp.'),
-) + ATTENTION
+TRANSFORMER = ((r'^pos_embed\.proj', 'in'), (r'^proj_out', 'out')) + BLOCKS
 PIXART = (  # diffusers' PixArtTransformer2DModel
     (r'^adaln_single\.emb\.timestep_embedder', 'time'),
     (r'^adaln_single\.emb\.resolution_embedder', 'size'),
     (r'^adaln_single\.emb\.aspect_ratio_embedder', 'ratio'),
     (r'^adaln_single\.linear', 'modulation.out'),
-    (r'^caption_projection', 'text'),
-    (r'scale_shift_table', 'table'), (r'attn1', 'self'), (r'attn2', 'cross'),
+    (r'^caption_projection', 'text'), (r'scale_shift_table', 'table'),
 ) + TRANSFORMER
 SD3 = (  # diffusers' SD3Transformer2DModel
     (r'^time_text_embed\.timestep_embedder', 'time'),
@@ -88,10 +80,7 @@ SD3 = (  # diffusers' SD3Transformer2DModel
     (r'add_(q|k|v)_proj', r'text_\1'), (r'to_add_out', 'text_out'),
     (r'norm_added_(q|k)', r'text_\1_norm'),
 ) + TRANSFORMER
-FAMILIES = {'clip': CLIP, 'kl': KL, 'pixart': PIXART, 'sd3': SD3, 't5': T5,
-            'unet': UNET}
-
-
+FAMILIES = dict(clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
 SIGNS = {  # family -> a name that only its files have
     'clip': r'(text_model\.)?embeddings\.token_embedding\..*',
     'kl': r'decoder\.conv_in\..*', 'pixart': r'adaln_single\..*',
@@ -101,10 +90,8 @@ SIGNS = {  # family -> a name that only its files have
 
 def family_of(foreign) -> str | None:
   """The family whose names these are, if any."""
-  for family, sign in SIGNS.items():
-    if any(re.fullmatch(sign, name) for name in foreign):
-      return family
-  return None
+  return next((family for family, sign in SIGNS.items() for name in foreign
+               if re.fullmatch(sign, name)), None)
 
 
 def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
@@ -117,7 +104,7 @@ def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
     index = re.search(r'\[(\d+)\]', new)
     found[name] = re.sub(r'\[\d+\]', '', new), index and int(index[1])
   last = {'kl': levels, 'sd3': streams, 'unet': levels}
-  return last.get(family, lambda same: same)(found)
+  return last[family](found) if family in last else found
 
 
 def levels(names):
@@ -135,8 +122,7 @@ def levels(names):
 
 def streams(names):
   """MMDiT's blocks by their kind: those with two attentions, the others, the last."""
-  depth = 1 + max((index for _, index in names.values() if index is not None),
-                  default=0)
+  depth = 1 + max((index or 0 for _, index in names.values()), default=0)
   dual = len({index for new, index in names.values() if '/self/' in new})
   def rename(new, index):
     if index is None:

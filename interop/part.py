@@ -23,12 +23,20 @@ class Part:
     value = self.fields.get(key, *default)
     return default[0] if value is None and default else value
 
+  def read(self, **keys) -> dict:
+    """{our name: a field} of {our name: its key, or what `get` takes}."""
+    return {name: self.get(*([key] if isinstance(key, str) else key))
+            for name, key in keys.items()}
+
+  def refuse(self, key: str, value, here: str):
+    """Raises ValueError for a field. here: how it is with us."""
+    raise ValueError(f'{self.path} has {key} = {value!r}; here {here}.')
+
   def only(self, **expected):
     """Raises ValueError for a field that is there with another value."""
     for key, value in expected.items():
-      found = self.fields.get(key)
-      if found is not None and found != value:
-        raise ValueError(f'{self.path} has {key} = {found!r}; here it is {value!r}.')
+      if (found := self.fields.get(key)) not in (None, value):
+        self.refuse(key, found, f'it is {value!r}')
 
   def one_of(self, key: str, table, *default):
     """table[the field], or ValueError with what there is."""
@@ -47,6 +55,5 @@ class Part:
     """The widths of levels, as multiples of the first."""
     widths = self.get('block_out_channels')
     if any(w % widths[0] for w in widths):
-      raise ValueError(f'{self.path} has block_out_channels = {widths}; here they are '
-                       'multiples of the first.')
+      self.refuse('block_out_channels', widths, 'they are multiples of the first')
     return tuple(w // widths[0] for w in widths)

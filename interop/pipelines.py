@@ -13,9 +13,8 @@ from interop.part import Part
 def read(folder: str) -> dict:
   """Parts of a config: {'model': {...}, 'init_from': ((part, folder), ...), ...}.
 
-  Raises:
-    ValueError, OSError: no such pipeline, or one that we have no equal of, by file and
-      field.
+  Raises ValueError or OSError for no such pipeline, or one that we have no equal of, by
+  file and field.
   """
   if not os.path.isfile(os.path.join(folder, 'model_index.json')):
     raise ValueError(f'{folder} has no model_index.json; a folder as diffusers saves '
@@ -28,12 +27,11 @@ def autoencoder(folder: str) -> dict:
   part.only(_class_name='AutoencoderKL', act_fn='silu', mid_block_add_attention=True,
             in_channels=3, out_channels=3, use_post_quant_conv=part.get(
                 'use_quant_conv', True))
-  return dict(
-      name='kl', width=part.get('block_out_channels')[0],
-      channel_mult=part.channel_mult(), num_res_blocks=part.get('layers_per_block', 1),
-      groups=part.get('norm_num_groups', 32), channels=part.get('latent_channels', 4),
-      scale=part.get('scaling_factor', 0.18215), shift=part.get('shift_factor', 0.0),
-      quant=part.get('use_quant_conv', True))
+  return dict(name='kl', width=part.get('block_out_channels')[0],
+              channel_mult=part.channel_mult()) | part.read(
+      num_res_blocks=('layers_per_block', 1), groups=('norm_num_groups', 32),
+      channels=('latent_channels', 4), scale=('scaling_factor', 0.18215),
+      shift=('shift_factor', 0.0), quant=('use_quant_conv', True))
 
 
 def unet(folder: str, latents: dict) -> tuple[dict, int]:
@@ -56,8 +54,7 @@ def unet(folder: str, latents: dict) -> tuple[dict, int]:
   depths = part.each('transformer_layers_per_block', n, 1)
   blocks = set(part.each('layers_per_block', n))
   if len(blocks) > 1:
-    raise ValueError(f'{part.path} has layers_per_block = {sorted(blocks)}; here all '
-                     'levels have as many.')
+    part.refuse('layers_per_block', sorted(blocks), 'all levels have as many')
   extra = part.one_of('addition_embed_type', {'none': {}, 'text_time': {
       'pooled_into': 'mlp', 'size_features': 256}}, 'none')
   fields = dict(
@@ -77,8 +74,7 @@ def heads(part, widths) -> dict:
     return {'heads': count}
   each = {w / n for w, n in zip(widths, count)}
   if len(each) > 1:
-    raise ValueError(f'{part.path} has attention_head_dim = {count}; here the heads of '
-                     'all levels are equally wide.')
+    part.refuse('attention_head_dim', count, 'the heads of all levels are equally wide')
   return {'head_width': int(each.pop())}
 
 
@@ -87,15 +83,13 @@ def stable_diffusion(folder: str) -> dict:
   vae = autoencoder(folder)
   model, side = unet(folder, vae)
   text = text_encoders.clip(folder, 'text_encoder')
-  acts = {'quick_gelu': 'quick_gelu', 'gelu': 'gelu'}
-  condition = dict(
-      name='clip', vocab=text.get('vocab_size'), width=text.get('hidden_size'),
-      depth=text.get('num_hidden_layers'), heads=text.get('num_attention_heads'),
-      act=text.one_of('hidden_act', acts),
-      pad=text_encoders.pad_of(folder, 'tokenizer'))
+  condition = text.read(
+      vocab='vocab_size', width='hidden_size', depth='num_hidden_layers',
+      heads='num_attention_heads') | dict(
+      name='clip', pad=text_encoders.pad_of(folder, 'tokenizer'),
+      act=text.one_of('hidden_act', {act: act for act in ('quick_gelu', 'gelu')}))
   return assemble(folder, vae, model, condition, side, 'unet', {
-      'text_encoder': 'text_encoder'}, {'tokenizer': 77},
-      schedulers.noising(folder, steps=50, guidance=7.5))
+      'text_encoder': 'text_encoder'}, {'tokenizer': 77}, steps=50, guidance=7.5)
 
 
 def stable_diffusion_xl(folder: str) -> dict:
@@ -106,7 +100,7 @@ def stable_diffusion_xl(folder: str) -> dict:
       name='sdxl', zeros=index.get('force_zeros_for_empty_prompt', True))
   return assemble(folder, vae, model, condition, side, 'unet', {
       'text_encoder/clip_l': 'text_encoder', 'text_encoder/clip_g': 'text_encoder_2'},
-      {'tokenizer': 77}, schedulers.noising(folder, steps=50, guidance=5.0))
+      {'tokenizer': 77}, steps=50, guidance=5.0)
 
 
 def stable_diffusion_3(folder: str) -> dict:
@@ -133,7 +127,7 @@ def stable_diffusion_3(folder: str) -> dict:
   return assemble(folder, vae, model, text, side, 'transformer', {
       'text_encoder/clip_l': 'text_encoder', 'text_encoder/clip_g': 'text_encoder_2',
       'text_encoder/t5': 'text_encoder_3'}, {'tokenizer': 77, 'tokenizer_3': 256},
-      schedulers.noising(folder, steps=28, guidance=7.0))
+      steps=28, guidance=7.0)
 
 
 def pixart(folder: str) -> dict:
@@ -145,21 +139,23 @@ def pixart(folder: str) -> dict:
             attention_bias=True, activation_fn='gelu-approximate',
             caption_channels=text['width'], norm_elementwise_affine=False)
   side, count = part.get('sample_size'), part.get('num_attention_heads')
-  model = dict(name='dit', width=count * part.get('attention_head_dim'),
-               depth=part.get('num_layers'), heads=count, patch=part.get('patch_size'),
-               out_channels=part.get('out_channels'), adaln_single=True,
-               cross_attention=True, time_unit='index',
-               size_embedding=part.get('use_additional_conditions', side == 128),
-               pos_scale=1 / part.get('interpolation_scale', max(side // 64, 1)))
+  model = part.read(
+      depth='num_layers', patch='patch_size', out_channels='out_channels',
+      size_embedding=('use_additional_conditions', side == 128)) | dict(
+      name='dit', width=count * part.get('attention_head_dim'), heads=count,
+      adaln_single=True, cross_attention=True, time_unit='index',
+      pos_scale=1 / part.get('interpolation_scale', max(side // 64, 1)))
   return assemble(folder, vae, model, text, side, 'transformer', {
-      'text_encoder': 'text_encoder'}, {'tokenizer': 120},
-      schedulers.noising(folder, steps=20, guidance=4.5))
+      'text_encoder': 'text_encoder'}, {'tokenizer': 120}, steps=20, guidance=4.5)
 
 
-def assemble(folder, vae, model, condition, side, backbone, encoders, files, how):
-  """Parts of a config, and where the weights of each module are."""
+def assemble(folder, vae, model, condition, side, backbone, encoders, files, **sample):
+  """Parts of a config, and where the weights of each module are.
+
+  sample: what the scheduler lacks of config.sample.
+  """
   at = {'autoencoder': 'vae', 'backbone': backbone} | encoders
-  return how | dict(
+  return schedulers.noising(folder, **sample) | dict(
       autoencoder=vae, model=model, condition=condition,
       data=dict(size=side * 2 ** (len(vae['channel_mult']) - 1)),
       tokenizer=dict(length=sum(files.values()), files=tuple(

@@ -31,10 +31,10 @@ def two_clips(folder: str) -> dict:
   first = clip(folder, 'text_encoder', hidden_act='quick_gelu')
   second = clip(folder, 'text_encoder_2', hidden_act='gelu',
                 vocab_size=first.get('vocab_size'))
-  def both(key):
-    return tuple(part.get(key) for part in (first, second))
-  return dict(vocab=first.get('vocab_size'), widths=both('hidden_size'),
-              depths=both('num_hidden_layers'), heads=both('num_attention_heads'))
+  both = dict(widths='hidden_size', depths='num_hidden_layers',
+              heads='num_attention_heads')
+  return dict(vocab=first.get('vocab_size')) | {
+      name: (first.get(key), second.get(key)) for name, key in both.items()}
 
 
 def t5(folder: str, name: str) -> dict:
@@ -42,6 +42,5 @@ def t5(folder: str, name: str) -> dict:
   part = Part(folder, name, 'config.json')
   part.only(feed_forward_proj='gated-gelu', relative_attention_num_buckets=32,
             relative_attention_max_distance=128)
-  return dict(vocab=part.get('vocab_size'), width=part.get('d_model'),
-              depth=part.get('num_layers'), heads=part.get('num_heads'),
-              head_width=part.get('d_kv'), hidden=part.get('d_ff'))
+  return part.read(vocab='vocab_size', width='d_model', depth='num_layers',
+                   heads='num_heads', head_width='d_kv', hidden='d_ff')

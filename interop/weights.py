@@ -25,12 +25,10 @@ def load(path, shapes):
     path: a safetensors file, or a folder in which all of them are parts of one.
     shapes: nested dicts of what has a shape, as jax.eval_shape gives parameters.
 
-  Returns:
-    The same tree of numpy arrays. One array of the file at a time is held beside it.
+  Returns the same tree of numpy arrays; one array of a file at a time is held beside.
 
-  Raises:
-    ValueError: no such file, names that are of none of names.FAMILIES, or parameters
-      that are missing, left over or of another shape, by name.
+  Raises ValueError for no such file, names that are of none of names.FAMILIES, and
+  parameters that are missing, left over or of another shape, by name.
   """
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
@@ -39,8 +37,12 @@ def load(path, shapes):
   if family is None:
     raise ValueError(f'{path} holds none of {sorted(names.FAMILIES)}; it has '
                      f'{min(files)!r}.')
+  places = {}  # (name, which of the stacked blocks or None): shape
+  for name, shape in wanted.items():
+    stacked = 'blocks/' in name
+    for block in range(shape[0]) if stacked else [None]:
+      places[name, block] = shape[1:] if stacked else shape
   table = names.ours(family, [f for f in files if TWICE.get(f) not in files])
-  places = places_of(wanted)
   table = {foreign: place for foreign, place in table.items()
            if place in places or not re.fullmatch(SPARE.get(family, ''), foreign)}
   check_fits(path, places, table, {
@@ -77,21 +79,10 @@ def opened(path):
   return found
 
 
-def places_of(wanted):
-  """{(name, which of the stacked blocks or None): shape} of {name: shape}."""
-  places = {}
-  for name, shape in wanted.items():
-    stacked = 'blocks/' in name
-    for block in range(shape[0]) if stacked else [None]:
-      places[name, block] = shape[1:] if stacked else shape
-  return places
-
-
 def check_fits(path, places, table, shapes):
   """Raises ValueError where a file does not have exactly the parameters wanted.
 
-  places: {our place: shape}. table: {foreign name: our place}. shapes: {foreign name:
-  shape}.
+  places: {our place: shape}. table: {foreign name: our place}. shapes: of these names.
   """
   def refuse(what, found):
     raise ValueError(f'{path} does not fit the config: {what} {", ".join(found[:3])}'
@@ -103,10 +94,9 @@ def check_fits(path, places, table, shapes):
                               for name, block in missing])
   if len(places) < len(table):
     refuse('two of its names are one of ours among', list(table))
-  wrong = [f'{foreign} {list(shapes[foreign])}, which is {place[0]} '
-           f'{list(places[place])} here' for foreign, place in table.items()
-           if not fits(place[0], shapes[foreign], places[place])]
-  if wrong:
+  if wrong := [f'{foreign} {list(shapes[foreign])}, which is {place[0]} '
+               f'{list(places[place])} here' for foreign, place in table.items()
+               if not fits(place[0], shapes[foreign], places[place])]:
     refuse('other shapes:', wrong)
 
 

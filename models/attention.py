@@ -16,14 +16,11 @@ def attend(q, k, v, mask=None, causal=False):
   """Softmax attention, with a float32 softmax, in the way that suits the device.
 
   Args:
-    q: [b n heads d]. k, v: [b m heads d].
+    q: [b n heads d], as what is returned. k, v: [b m heads d].
     mask: bool[b m], True where a key is to be seen, which are the first ones: padding
       stands at the end. None sees all.
     causal: no query sees the keys after its own place. For the short texts of CLIP: it
       goes without a kernel for it.
-
-  Returns:
-    [b n heads d].
   """
   if causal:
     return in_one(q, k, v, mask, causal)
@@ -39,8 +36,7 @@ def attend(q, k, v, mask=None, causal=False):
 
 def in_one(q, k, v, mask=None, causal=False):
   """All queries at once, as XLA compiles it."""
-  if mask is not None:
-    mask = mask[:, None, None, :]
+  mask = None if mask is None else mask[:, None, None, :]
   return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
 
 
@@ -66,18 +62,16 @@ def cudnn_takes(q_shape, k_shape, dtype, masked: bool) -> bool:
   """Whether cuDNN takes these shapes, forwards and backwards: it is asked once each."""
   if dtype not in (jnp.bfloat16, jnp.float16):
     return False
-  shape = jax.ShapeDtypeStruct
-  q, k = (shape((1, *s[1:]), dtype) for s in (q_shape, k_shape))
-  mask = shape((1, k_shape[1]), bool) if masked else None
+  q, k = (jax.ShapeDtypeStruct((1, *s[1:]), dtype) for s in (q_shape, k_shape))
+  mask = jax.ShapeDtypeStruct((1, k_shape[1]), bool) if masked else None
   def total(q, k, v, mask):
     return cudnn(q, k, v, mask).astype(jnp.float32).sum()
   try:
     jax.jit(jax.grad(total, (0, 1, 2))).lower(q, k, k, mask).compile()
     return True
   except Exception as e:  # whatever cuDNN, XLA or a missing library raise
-    reason = ' '.join(str(e).split())[:160]
-    warnings.warn(f'attention of {q_shape} over {k_shape} goes without cuDNN: {reason}',
-                  stacklevel=2)
+    warnings.warn(f'attention of {q_shape} over {k_shape} goes without cuDNN: '
+                  f'{" ".join(str(e).split())[:160]}', stacklevel=2)
     return False
 
 
@@ -86,11 +80,9 @@ def project(x, context, heads: int, *, qk_norm: bool, bias: bool, dtype, prefix=
 
   Their layers are made in the module that calls this.
   """
-  width = x.shape[-1]
-  def dense(name, y):
-    return nn.DenseGeneral((heads, width // heads), use_bias=bias, dtype=dtype,
-                           name=prefix + name)(y)
-  q, k, v = dense('q', x), dense('k', context), dense('v', context)
+  q, k, v = (nn.DenseGeneral((heads, x.shape[-1] // heads), use_bias=bias, dtype=dtype,
+                             name=prefix + name)(y)
+             for name, y in (('q', x), ('k', context), ('v', context)))
   if qk_norm:  # arXiv:2302.05442
     q, k = (nn.RMSNorm(dtype=jnp.float32, name=prefix + name)(y).astype(dtype)
             for name, y in (('q_norm', q), ('k_norm', k)))
@@ -108,7 +100,6 @@ class Attention(nn.Module):
   """Multi-head attention of tokens over themselves or over a context.
 
   Attributes:
-    heads: number of heads; it divides the width.
     qk_norm: normalise queries and keys, which keeps bfloat16 stable.
     bias: add one to queries, keys and values.
     zero: start the output at zero, so that a residual starts as the identity.
@@ -123,10 +114,8 @@ class Attention(nn.Module):
 
   @nn.compact
   def __call__(self, x, context=None, mask=None, rotate=lambda y: y):
-    """x: [b n d]. context: [b m e], None for x. mask: bool[b m]. Returns [b n d].
-
-    rotate: of queries and of keys by their places, as layers.rotary gives it.
-    """
+    """x: [b n d]. context: [b m e], None for x. mask: bool[b m]. rotate: of queries and
+    keys by their places, as layers.rotary. Returns [b n d]."""
     q, k, v = project(x, x if context is None else context, self.heads,
                       qk_norm=self.qk_norm, bias=self.bias, dtype=self.dtype)
     y = attend(rotate(q), rotate(k), v, mask, self.causal)

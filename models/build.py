@@ -15,19 +15,17 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
   """The module of a config.
 
   Args:
-    c: a config, of which `model`, `condition`, `autoencoder`, `tokenizer.length`,
+    c: a config, of which `model`, `condition` and `autoencoder` (each has `name` and
+      the fields of that module; the first has `dtype` for all), `tokenizer.length`,
       `data.size` (pixels: a side, or height and width) and `diffusion.learned_weight`
-      are read. `model` has `name`, `dtype` and the fields of that backbone; the next
-      two have `name` and the fields of what encodes the condition, and pictures.
+      are read.
     vocab: tokens of the tokenizer; None for config.tokenizer.vocab.
 
-  Raises:
-    ValueError: an unknown name, dtype or field, or one that makes no sense, with what
-      is accepted.
+  Raises ValueError for an unknown name, dtype or field, or one that makes no sense,
+  with what is accepted.
   """
   vocab = c.tokenizer.vocab if vocab is None else vocab
-  length, size = c.tokenizer.length, c.data.size
-  fields = dict(c.model)
+  length, size, fields = c.tokenizer.length, c.data.size, dict(c.model)
   dtype = fields.pop('dtype', 'float32')
   if dtype not in DTYPES:
     raise ValueError(f'config.model.dtype is {dtype!r}, not one of {sorted(DTYPES)}.')
@@ -43,25 +41,18 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
   model = text_to_image.TextToImage(encoder, backbone, autoencoder, uncertainty)
   model.check(tuple(size) if isinstance(size, tuple | list) else (size, size))
   encoder.check(vocab, length)
-  check_reading(backbone, encoder, f"config.condition.name is '{c.condition['name']}'")
+  what = f"config.condition.name is '{c.condition['name']}', which gives"
+  if missing := sorted(backbone.needs - encoder.gives - context.GIVEN):
+    raise ValueError(f'{what} no {" and no ".join(missing)}; this config.model cannot '
+                     'do without.')
+  if encoder.gives and not (encoder.gives - {'mask'}) & backbone.reads:
+    raise ValueError(f'{what} {sorted(encoder.gives)}; this config.model reads '
+                     f'{sorted(backbone.reads)}: it would not see it.')
   return model
 
 
-def check_reading(backbone, encoder, what: str):
-  """Raises ValueError for a condition that a backbone does not read, or cannot do with.
-
-  what: that condition, for the message.
-  """
-  if missing := sorted(backbone.needs - encoder.gives - context.GIVEN):
-    raise ValueError(f'{what}, which gives no {" and no ".join(missing)}; this '
-                     'config.model cannot do without.')
-  if encoder.gives and not (encoder.gives - {'mask'}) & backbone.reads:
-    raise ValueError(f'{what}, which gives {sorted(encoder.gives)}; this config.model '
-                     f'reads {sorted(backbone.reads)}: it would not see it.')
-
-
 def build_module(table, given, key: str, required=None, **ours):
-  """table[given['name']] of the other fields given.
+  """table[given['name']] of the other fields given, checked by themselves.
 
   required: values of fields that have no default, for a module that has them. ours: of
   fields that every module has. The user may give neither.
@@ -70,17 +61,20 @@ def build_module(table, given, key: str, required=None, **ours):
   name = fields.pop('name', None)
   if name not in table:
     raise ValueError(f'{key}.name is {name!r}, not one of {sorted(table)}.')
-  row = table[name]
-  known = {field.name: field.default for field in dataclasses.fields(row)
+  known = {field.name: field.default for field in dataclasses.fields(table[name])
            if field.name not in {'parent', 'name', *ours}}
-  bare = {name for name, usual in known.items() if usual is dataclasses.MISSING}
-  ours |= {name: value for name, value in (required or {}).items() if name in bare}
-  known = {name: usual for name, usual in known.items() if name not in ours}
+  bare = {field for field, usual in known.items() if usual is dataclasses.MISSING}
+  ours |= {field: value for field, value in (required or {}).items() if field in bare}
+  known = {field: usual for field, usual in known.items() if field not in ours}
   if extra := fields.keys() - known:
     raise ValueError(f'{key} has {sorted(extra)}; {name!r} takes only {sorted(known)}.')
   if missing := sorted(bare - ours.keys() - fields.keys()):
     raise ValueError(f'{key} lacks {missing}, which {name!r} needs.')
   for field, value in fields.items():
-    if field not in bare and not checks.alike(value, known[field]):
-      raise ValueError(f'{key}.{field} is {value!r}; it must be like {known[field]!r}.')
-  return row(**fields, **ours)
+    usual = known[field]
+    if field not in bare and type(value) is not type(usual) and not (
+        type(usual) is float and type(value) is int):  # which may stand for any number
+      raise ValueError(f'{key}.{field} is {value!r}; it must be like {usual!r}.')
+  module = table[name](**fields, **ours)
+  checks.fields(module, key)
+  return module

@@ -1,24 +1,43 @@
 """Checks of what a config gave to a module, with errors that name the key."""
-from models import context, layers
+import itertools
+import math
 
 
-def one_of(module, key: str, **tables):
-  """Raises ValueError for a field that is not in its table."""
-  for name, table in tables.items():
+def require(ok, key: str, value, rule: str):
+  """Raises ValueError unless ok. rule: of the key, which its value breaks."""
+  if not ok:
+    raise ValueError(f'{key} is {value}; {rule}')
+
+
+def fields(module, key: str):
+  """Raises ValueError for fields that make no sense, whatever the others are.
+
+  A module may declare `choices`, {field: what it, or each of its entries, may be}, and
+  `positive`, names of fields that are to be above 0, or to have such entries alone.
+  Numbers are finite and not negative, but for those of `signed`; those of `shares` are
+  below 1.
+  """
+  for name, value in vars(module).items():
+    for entry in value if isinstance(value, tuple) else (value,):
+      if isinstance(entry, int | float):
+        require(math.isfinite(entry), f'{key}.{name}', value, 'it must be finite.')
+        require(entry >= 0 or name in getattr(module, 'signed', ()), f'{key}.{name}',
+                value, 'it must not be negative.')
+        require(entry < 1 or name not in getattr(module, 'shares', ()),
+                f'{key}.{name}', value, 'it must be below 1.')
+  for name, table in getattr(module, 'choices', {}).items():
     value = getattr(module, name)
-    if value not in table:
+    odd = set(value if isinstance(value, tuple) else [value]) - set(table)
+    if odd and isinstance(value, tuple):
+      raise ValueError(f'{key}.{name} has {sorted(odd)}, not of {sorted(table)}.')
+    if odd:
       raise ValueError(f'{key}.{name} is {value!r}, not one of {sorted(table)}.')
-
-
-def positive(module, key: str, *names):
-  """Raises ValueError for a field that is not above 0, or has an entry that is not."""
-  for name in names:
+  for name in getattr(module, 'positive', ()):
     value = getattr(module, name)
-    entries = value if isinstance(value, tuple | list) else (value,)
-    if not entries:
-      raise ValueError(f'{key}.{name} is empty; it needs at least one entry.')
-    if not all(entry > 0 for entry in entries):
-      raise ValueError(f'{key}.{name} is {value}; it must be above 0.')
+    entries = value if isinstance(value, tuple) else (value,)
+    require(entries, f'{key}.{name}', 'empty', 'it needs at least one entry.')
+    require(all(entry > 0 for entry in entries), f'{key}.{name}', value,
+            'it must be above 0.')
 
 
 def divides(key: str, value: int, whole: int, what: str):
@@ -27,35 +46,23 @@ def divides(key: str, value: int, whole: int, what: str):
     raise ValueError(f'{key} is {value}, which does not divide {whole}, {what}.')
 
 
-def backbone(module, key: str):
-  """Raises ValueError for fields that every backbone has."""
-  one_of(module, key, time_unit=layers.TIMES, remat=layers.REMAT)
-  known = set(context.Scalars._fields) - {'t'}
-  if odd := sorted(set(module.scalars) - known):
-    raise ValueError(f'{key}.scalars has {odd}, not of {sorted(known)}.')
+def heads(module, key: str):
+  """Raises ValueError where a transformer's width cannot be split into its heads."""
+  divides(f'{key}.heads', module.heads, module.width, f'{key}.width')
 
 
-def levels(module, key: str, *names):
+def levels(module, *names):
   """Raises ValueError where a U-Net's levels lack an entry or have an odd width.
 
   names: fields that are to divide the width of each level.
   """
   if len(module.attention) != len(module.channel_mult):
     raise ValueError(
-        f'{key}.attention has {len(module.attention)} entries and {key}.channel_mult '
-        f'{len(module.channel_mult)}; each level needs one of both.')
-  for mult in module.channel_mult:
-    for name in names:
-      divides(f'{key}.{name}', getattr(module, name), int(module.width * mult),
-              'the width of a level')
-
-
-def transformer(module, key: str, size):
-  """Raises ValueError for fields that every transformer over patches has."""
-  backbone(module, key)
-  positive(module, key, 'width', 'depth', 'heads', 'patch')
-  divides(f'{key}.heads', module.heads, module.width, f'{key}.width')
-  multiple(size, module.patch, 'of its patches')
+        f'config.model.attention has {len(module.attention)} entries and config.model.'
+        f'channel_mult {len(module.channel_mult)}; each level needs one of both.')
+  for name, mult in itertools.product(names, module.channel_mult):
+    divides(f'config.model.{name}', getattr(module, name), int(module.width * mult),
+            'the width of a level')
 
 
 def multiple(size, step: int, why: str):
@@ -65,27 +72,22 @@ def multiple(size, step: int, why: str):
                      f'width must be multiples of {step} ({why}).')
 
 
-def within(module, key: str, **ends):
-  """Raises ValueError for a field that is not from 0 to below its end."""
+def within(module, **ends):
+  """Raises ValueError for a condition's field that is not from 0 to below its end."""
   for name, end in ends.items():
     value = getattr(module, name)
-    if not 0 <= value < end:
-      raise ValueError(f'{key}.{name} is {value}; it must be from 0 to {end - 1}.')
+    require(0 <= value < end, f'config.condition.{name}', value,
+            f'it must be from 0 to {end - 1}.')
 
 
-def tokens(known: int, vocab: int, length: int, most: int | None = None):
+def tokens(known: int, vocab: int, length: int = 0, most: int = 0):
   """Raises ValueError for a tokenizer that a text encoder cannot read.
 
   known, vocab: tokens that the encoder knows, and that the tokenizer has. length, most:
   tokens of a caption, and most that the encoder has a place for.
   """
-  if most is not None and length > most:
-    raise ValueError(f'config.tokenizer.length is {length}; CLIP takes up to {most}.')
-  if known < vocab:
-    raise ValueError(f'config.condition.vocab is {known}; the tokenizer has {vocab} '
-                     'tokens. Is it the one that the text encoder was trained with?')
-
-
-def alike(value, usual) -> bool:
-  """Whether a value has the type of the usual one; a whole number may stand for any."""
-  return type(value) is type(usual) or type(usual) is float and type(value) is int
+  require(length <= most, 'config.tokenizer.length', length,
+          f'CLIP takes up to {most}.')
+  require(known >= vocab, 'config.condition.vocab', known,
+          f'the tokenizer has {vocab} tokens. Is it the one that the text encoder was '
+          'trained with?')

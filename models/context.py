@@ -10,8 +10,6 @@ GIVEN = frozenset({'sizes', 'augment'})  # with a batch, whatever the condition 
 class Context:
   """What a picture is to show. A field is None where nothing gives it.
 
-  Backbones project it to their own width, and declare which fields they read.
-
   Attributes:
     text: [b l e], tokens of the condition.
     mask: bool[b l], True where `text` is to be seen; None sees all.

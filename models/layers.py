@@ -28,31 +28,28 @@ REMAT = {  # what of a block is recomputed for its gradient ('dots': all but pro
 SCALAR_CHANNELS = 256  # sinusoids of each scalar beyond t
 
 
-def sinusoids(value, width: int):
-  """Cosines, then sines, at rates from 1 down to 1/10,000.
+def waves(value, rates, first=jnp.sin, last=jnp.cos):
+  """Sines, then cosines, at those rates: f32[...] -> f32[... 2 * len(rates)]."""
+  angles = value[..., None] * np.float32(rates)
+  return jnp.concatenate([first(angles), last(angles)], -1)
 
-  As in arXiv:1706.03762 section 3.5. value: f32[...]. Returns f32[... width].
+
+def sinusoids(value, width: int):
+  """Cosines, then sines, at rates from 1 down to 1/10,000: f32[...] -> f32[... width].
+
+  As in arXiv:1706.03762 section 3.5.
   """
   rates = 10_000.0 ** -(np.arange(width // 2) / (width // 2))
-  angles = value[..., None] * np.float32(rates)
-  return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], -1)
+  return waves(value, rates, jnp.cos, jnp.sin)
 
 
-def sinusoids_ddpm(value, width: int):
-  """Sines, then cosines, the last rate being 1/10,000, as in DDPM's code."""
-  rates = 10_000.0 ** -(np.arange(width // 2) / (width // 2 - 1))
-  angles = value[..., None] * np.float32(rates)
-  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
-
-
-def fourier(value, width: int):
-  """Sines, then cosines, at fixed rates from a normal: arXiv:2006.10739."""
-  rates = 2 * np.pi * 16 * np.random.RandomState(0).normal(size=width // 2)
-  angles = value[..., None] * np.float32(rates)
-  return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], -1)
-
-
-FEATURES = {'sinusoids': sinusoids, 'ddpm': sinusoids_ddpm, 'fourier': fourier}
+FEATURES = {  # of a time, f32[b] -> f32[b width]
+    'sinusoids': sinusoids,
+    'ddpm': lambda t, width: waves(  # as in DDPM's code: the last rate is 1/10,000
+        t, 10_000.0 ** -(np.arange(width // 2) / (width // 2 - 1))),
+    'fourier': lambda t, width: waves(  # fixed rates of a normal: arXiv:2006.10739
+        t, 2 * np.pi * 16 * np.random.RandomState(0).normal(size=width // 2)),
+}
 
 
 class Norm(nn.Module):
@@ -70,10 +67,9 @@ class Norm(nn.Module):
   @nn.compact
   def __call__(self, x):
     """x: [b ... d]. Returns the same, in its own dtype."""
-    fields = dict(use_bias=self.affine, use_scale=self.affine, dtype=jnp.float32,
-                  epsilon=self.eps, name='norm')
-    layer = nn.GroupNorm(self.groups, **fields) if self.groups else nn.LayerNorm(
-        **fields)
+    args = dict(use_bias=self.affine, use_scale=self.affine, dtype=jnp.float32,
+                epsilon=self.eps, name='norm')
+    layer = nn.GroupNorm(self.groups, **args) if self.groups else nn.LayerNorm(**args)
     return layer(x).astype(x.dtype)
 
 
@@ -98,26 +94,36 @@ class MLP(nn.Module):
     hidden: width between the two.
     width: of the output; 0 for that of the input.
     act: of ACTIVATIONS.
+    gated: a third layer, beside the first, goes through the activation and gates it.
     zero: start the output at zero, so that a residual starts as the identity.
+    stds: of the first weights, before the activation and after it; () for flax's own.
   """
   hidden: int
   width: int = 0
   act: str = 'gelu_tanh'
+  gated: bool = False
+  bias: bool = True
   zero: bool = False
+  stds: tuple[float, ...] = ()
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, x):
     """x: [b ... d]. Returns [b ... width]."""
-    last = nn.initializers.zeros if self.zero else nn.linear.default_kernel_init
-    hidden = self.hidden * (2 if self.act == 'geglu' else 1)
-    h = ACTIVATIONS[self.act](nn.Dense(hidden, dtype=self.dtype, name='up')(x))
-    return nn.Dense(self.width or x.shape[-1], dtype=self.dtype, kernel_init=last,
-                    name='down')(h)
+    first, last = map(nn.initializers.normal, self.stds) if self.stds else (
+        [nn.linear.default_kernel_init] * 2)
+    def dense(name, width, y, init=first):
+      return nn.Dense(width, use_bias=self.bias, dtype=self.dtype, kernel_init=init,
+                      name=name)(y)
+    act, hidden = ACTIVATIONS[self.act], self.hidden * (1 + (self.act == 'geglu'))
+    h = dense('up', hidden, x)
+    h = act(dense('gate', hidden, x)) * h if self.gated else act(h)
+    return dense('down', self.width or x.shape[-1], h,
+                 nn.initializers.zeros if self.zero else last)
 
 
 def embed_scalars(scalars, told, unit: str, features, embed, dtype):
-  """What a network is told of its scalars, for every backbone.
+  """What a network is told of its scalars, for every backbone: [b d].
 
   The layers are made in the module that calls this: for each name in `told` an MLP of
   that name on sinusoids of 1000 times the scalar, zero at first, so that a network of
@@ -127,8 +133,6 @@ def embed_scalars(scalars, told, unit: str, features, embed, dtype):
     scalars: context.Scalars. told: names of those beyond t.
     unit: of TIMES, in which t is told.
     features: of the time in that unit, f32[b] -> [b f]. embed: [b f] -> [b d].
-
-  Returns [b d].
   """
   c = embed(features(TIMES[unit](scalars.t)))
   width = c.shape[-1]
@@ -140,24 +144,25 @@ def embed_scalars(scalars, told, unit: str, features, embed, dtype):
 
 def remat(block, policy: str, *args):
   """block(*args), of which REMAT[policy] is saved for the gradient."""
-  if policy == 'none':
-    return block(*args)
-  call = nn.remat(lambda block, *args: block(*args), policy=REMAT[policy],
-                  prevent_cse=False)
-  return call(block, *args)
+  return checkpointed(lambda block, *args: block(*args), policy)(block, *args)
+
+
+def checkpointed(run, policy: str):
+  """run, a function of a module and arrays, under REMAT[policy]."""
+  return run if policy == 'none' else nn.remat(run, policy=REMAT[policy],
+                                               prevent_cse=False)
 
 
 def repeat(spans, policy: str, x, *args, taps=()):
   """Runs spans of blocks one after another, each as a scan: compiled once.
 
+  Returns (x after the last block, {index: x after that block} of the taps).
+
   Args:
-    spans: (block, depth) each: `depth` blocks of one shape, as in `scan_blocks`.
+    spans: (block, depth) each, as in `scan_blocks`.
     policy: of REMAT.
     x: what the first block takes, any tree of arrays; args: what all of them take.
     taps: indices of blocks, counted through all spans.
-
-  Returns:
-    (x after the last block, {index: x after that block} of the taps).
   """
   first, tapped = 0, {}
   for block, depth in spans:
@@ -171,26 +176,19 @@ def repeat(spans, policy: str, x, *args, taps=()):
 
 def scan_blocks(block, depth: int, policy: str, x, *args, taps=(), skips=None,
                 collect=False):
-  """Runs `depth` blocks of one shape one after another, as a scan: compiled once.
+  """Runs `depth` blocks of one shape, as `repeat` does.
 
   Args:
     block: a module, called as block(x, *args) -> x. Each turn has parameters of its
       own: they are stacked, and the first axis of each is the block.
-    taps: indices of blocks whose outputs are wanted, from 0 to depth - 1.
     skips: [depth ...], of which block i takes the i-th as its last argument.
-    collect: return the outputs of all blocks.
 
-  Returns:
-    (x after the last block, {index: x after that block} of the taps, x after each block
-    [depth ...] if `collect`).
+  Returns (x, tapped, x after each block [depth ...] if `collect`, else None).
   """
-  def run(block, x, skip):
-    return block(x, *args) if skip is None else block(x, *args, skip)
-  if policy != 'none':
-    run = nn.remat(run, policy=REMAT[policy], prevent_cse=False)
+  run = checkpointed(lambda block, x, *skip: block(x, *args, *skip), policy)
   def turn(block, carry, each):
     (x, tapped), (skip, i) = carry, each
-    x = run(block, x, skip)
+    x = run(block, x) if skip is None else run(block, x, skip)
     tapped = {at: jax.tree.map(lambda new, old: jnp.where(i == at, new, old), x, y)
               for at, y in tapped.items()}
     return (x, tapped), x if collect else None
@@ -202,32 +200,29 @@ def scan_blocks(block, depth: int, policy: str, x, *args, taps=(), skips=None,
   return x, tapped, collected
 
 
+def angles(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):
+  """Rows and columns of a grid times rates from 1 down: f64[h*w width/4] each."""
+  rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
+  places = (begin + step * np.arange(n) for begin, n in zip(start, (h, w)))
+  return [place.reshape(-1, 1) * rates for place in np.meshgrid(*places, indexing='ij')]
+
+
 def positions(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):
-  """Fixed sinusoids of each place, as in DiT: half of the width for its column, half
+  """Fixed sinusoids of each place, as in DiT, f32[h*w width]: half for its column, half
   for its row, each sines and then cosines.
 
   start, step: coordinate of the first row and column, and from one to the next.
-  Returns f32[h*w width].
   """
-  rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
-  rows, columns = (begin + step * np.arange(n) for begin, n in zip(start, (h, w)))
-  rows, columns = np.meshgrid(rows, columns, indexing='ij')
-  angles = (place.reshape(-1, 1) * rates for place in (columns, rows))
-  waves = [wave(a) for a in angles for wave in (np.sin, np.cos)]
-  return np.concatenate(waves, -1).astype(np.float32)
+  rows, columns = angles(h, w, width, start, step)
+  return np.concatenate([wave(a) for a in (columns, rows) for wave in (np.sin, np.cos)],
+                        -1).astype(np.float32)
 
 
 def rotary(h: int, w: int, width: int):
-  """Rotary positions on a grid (arXiv:2104.09864): half of a head is rotated by the
-  row, half by the column.
-
-  Returns [b h*w heads width] -> the same, rotated.
-  """
-  rates = 10_000.0 ** -(np.arange(width // 4) / (width // 4))
-  rows, columns = np.meshgrid(np.arange(h), np.arange(w), indexing='ij')
-  angles = [place.reshape(-1, 1) * rates for place in (rows, columns)]
-  angles = np.concatenate(angles, -1)[:, None]  # [n 1 width/2]
-  cos, sin = np.float32(np.cos(angles)), np.float32(np.sin(angles))
+  """Rotary positions on a grid (arXiv:2104.09864): [b h*w heads width] -> the same,
+  half of each head rotated by the row, half by the column."""
+  turn = np.concatenate(angles(h, w, width), -1)[:, None]  # [n 1 width/2]
+  cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
   def rotate(y):
     a, b = jnp.split(y.astype(jnp.float32), 2, -1)
     return jnp.concatenate([a * cos - b * sin, a * sin + b * cos], -1).astype(y.dtype)
@@ -239,16 +234,6 @@ def space_to_depth(x, n: int):
   b, h, w, c = x.shape
   x = x.reshape(b, h // n, n, w // n, n, c).transpose(0, 1, 3, 2, 4, 5)
   return x.reshape(b, h // n, w // n, n * n * c)
-
-
-def patches(x, n: int, width: int, dtype):
-  """Pictures [b h w c] as tokens of n x n pixels: ([b h/n*w/n width], h/n, w/n).
-
-  The layer is made in the module that calls this.
-  """
-  x = space_to_depth(x.astype(dtype), n)
-  b, h, w, _ = x.shape
-  return nn.Dense(width, dtype=dtype, name='in')(x.reshape(b, h * w, -1)), h, w
 
 
 def depth_to_space(x, n: int):
@@ -266,10 +251,9 @@ def upsample(x):
 
 
 def resample(x, way: str, kernel=(1, 1), pad: int | None = None):
-  """Half or twice the size, through a separable filter.
+  """x [b h w c] at half or twice the size, through a separable filter.
 
   Args:
-    x: [b h w c].
     way: 'down', 'up', or 'same', which returns x.
     kernel: of the filter, an even number of weights.
     pad: zeros around x on the way down; None for as many as halve the size.

@@ -29,9 +29,9 @@ def kernel(n: int, m: int, heads: int, interpret: bool):
   rows, columns = (next(size for size in (512, 384, 256, LANES) if length % size == 0)
                    for length in (n, m))
   sizes = splash_attention.BlockSizes(
-      block_q=rows, block_kv=columns, block_kv_compute=columns, block_q_dkv=rows,
-      block_kv_dkv=columns, block_kv_dkv_compute=columns, block_q_dq=rows,
-      block_kv_dq=columns)
+      **dict.fromkeys(('block_q', 'block_q_dkv', 'block_q_dq'), rows),
+      **dict.fromkeys(('block_kv', 'block_kv_compute', 'block_kv_dkv',
+                       'block_kv_dkv_compute', 'block_kv_dq'), columns))
   all_seen = splash_attention.MultiHeadMask([splash_attention.FullMask((n, m))] * heads)
   return splash_attention.make_splash_mha(
       all_seen, head_shards=1, q_seq_shards=1, block_sizes=sizes, interpret=interpret)

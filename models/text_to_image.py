@@ -1,4 +1,6 @@
 """Condition, picture model and autoencoder as one module, so that they train as one."""
+import operator
+
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
@@ -26,11 +28,8 @@ class Uncertainty(nn.Module):
 class TextToImage(nn.Module):
   """The modules; `encode` runs once a prompt, `predict` every step of sampling.
 
-  Sizes are (height, width) in pixels.
-
-  Attributes:
-    autoencoder: between pictures and what is noised.
-    uncertainty: where it is learned beside; for training alone.
+  Sizes are (height, width) in pixels. uncertainty: of the loss, where it is learned
+  beside; for training alone.
   """
   text_encoder: nn.Module
   backbone: nn.Module
@@ -48,13 +47,11 @@ class TextToImage(nn.Module):
     return height, width, self.autoencoder.channels
 
   def moments(self, x):
-    """What the autoencoder says of pictures f32[b h w 3] in [-1, 1], nothing drawn yet:
-    f32[b h' w' m], all that `draw_latents` needs of them."""
+    """f32[b h' w' m], all that `draw_latents` needs of x: f32[b h w 3] in [-1, 1]."""
     return self.autoencoder.moments(x)
 
   def draw_latents(self, moments, eps=None):
-    """eps: f32[b *latent_shape] of a normal, for latents drawn at random; None for
-    their mean. Returns f32[b *latent_shape]."""
+    """f32[b *latent_shape], drawn by eps: the same of a normal; None for the mean."""
     return self.autoencoder.draw(moments, eps)
 
   def to_latents(self, x, eps=None):
@@ -62,7 +59,7 @@ class TextToImage(nn.Module):
     return self.draw_latents(self.moments(x), eps)
 
   def to_pixels(self, z):
-    """The way back: z: f32[b *latent_shape]. Returns f32[b h w 3]."""
+    """The way back: f32[b *latent_shape] to f32[b h w 3]."""
     return self.autoencoder.decode(z)
 
   def encode(self, tokens, sizes=None) -> context.Context:
@@ -74,25 +71,10 @@ class TextToImage(nn.Module):
     """Whether `predict` returns one beyond the target, from -1 to 1."""
     return self.backbone.out_channels == 2 * self.autoencoder.channels
 
-  @property
-  def any_size(self) -> bool:
-    """Whether pictures may have other sizes than those of training."""
-    return self.backbone.any_size
-
-  @property
-  def scalars(self) -> tuple[str, ...]:
-    """Names of the Scalars that the backbone is told beyond t."""
-    return self.backbone.scalars
-
-  @property
-  def num_taps(self) -> int:
-    """How many blocks' outputs `predict` can return."""
-    return self.backbone.num_taps
-
-  @property
-  def augment_labels(self) -> int:
-    """How many numbers tell the backbone how a picture was changed; 0 for none."""
-    return self.backbone.augment_labels
+  # What the backbone declares, as there.
+  any_size, scalars, num_taps, augment_labels = (
+      property(operator.attrgetter(f'backbone.{name}'))
+      for name in ('any_size', 'scalars', 'num_taps', 'augment_labels'))
 
   @property
   def optional_params(self) -> str:
@@ -101,23 +83,18 @@ class TextToImage(nn.Module):
     return f'(.*/)?({"|".join(self.scalars) or "-"})/(up|down)/(kernel|bias)'
 
   def predict(self, x, scalars, context, taps=()):
-    """The diffusion target, and what channels the backbone has beyond it.
+    """The diffusion target of x [b *latent_shape], and what is learned beyond it.
 
-    Args:
-      x: [b *latent_shape]. scalars: Scalars. context: Context.
-      taps: indices of blocks of the backbone.
-
-    Returns:
-      f32[b h' w' out], or where there are taps (that, {index: [b n d]}).
+    Returns f32[b h' w' out]; with taps, indices of blocks, as in Backbone.
     """
     return self.backbone(x, scalars, context, taps)
 
   def log_variance(self, log_snr):
-    """log_snr: f32[b]. The learned log variance of the loss there, f32[b]."""
+    """The learned log variance of the loss at log_snr f32[b]: f32[b]."""
     return self.uncertainty(log_snr)
 
   def __call__(self, x, scalars, tokens, sizes=None):
-    """Every part once: pictures f32[b h w 3], Scalars, int32[b l], f32[b 6]."""
+    """Every part once, for `init`."""
     x = self.to_latents(x)
     self.to_pixels(x)
     if self.uncertainty is not None:

@@ -24,7 +24,7 @@ from diffusion import (
     timesteps)
 import evaluation
 from evaluation import metrics, scores, sweeps
-from evaluation.metrics.metric import Metric
+from evaluation.scores import Metric
 from helpers import toys
 from helpers.tiny import tiny
 from inference import dry_run

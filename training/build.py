@@ -18,36 +18,24 @@ INIT = 2**32 - 1  # folded into the seed for the first parameters; steps are bel
 
 
 class Training(NamedTuple):
-  """Attributes:
-    module: TextToImage.
-    objective: of training.objectives.
-    learning_rate: step -> rate.
-    mesh: of devices.
-    shapes, shardings: of the TrainState, without making it.
-    batch_shapes: of a global batch.
-    create: () -> the TrainState before the first step, each leaf where it is to lie.
-    step: (state, batch, root key) -> (state, metrics); its first call compiles it.
-  """
-  module: Any
-  objective: Any
-  learning_rate: Callable
-  mesh: Any
-  shapes: Any
-  shardings: Any
-  batch_shapes: dict
-  create: Callable
-  step: Callable
+  """What a training step is made of, and the step; its first call compiles it."""
+  module: Any              # TextToImage
+  objective: Any           # of training.objectives
+  learning_rate: Callable  # step -> rate
+  mesh: Any                # of devices
+  shapes: Any              # of the TrainState, without making it
+  shardings: Any           # of the TrainState
+  batch_shapes: dict       # of a global batch
+  create: Callable         # () -> the first TrainState, each leaf where it is to lie
+  step: Callable           # (state, batch, root key) -> (state, metrics)
 
 
 def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   """Everything of a training step that a config says; nothing is made or compiled.
 
-  Args:
-    vocab: tokens that the tokenizer has; None for config.tokenizer.vocab.
-    null_tokens: int32[l] of the empty caption; None for zeros.
-
-  Raises:
-    ValueError: anything that could not be built or trained, by key.
+  vocab: tokens that the tokenizer has; None for config.tokenizer.vocab. null_tokens:
+  int32[l] of the empty caption; None for zeros. Raises ValueError for anything that
+  could not be built or trained, by key.
   """
   sharding.check_batch(mesh, c.train.batch, c.train.accumulate)
   module = models.build(c, vocab)
@@ -64,8 +52,12 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   shardings = train_state.state_shardings(shapes, mesh)
   step = train_step.build_step(objective, optimizer, learning_rate, profiles,
                                accumulate=c.train.accumulate)
+  b, size = c.train.batch, base.height_width(c.data.size)
+  batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, 3), jnp.uint8),
+                  'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),
+                  'sizes': jax.ShapeDtypeStruct((b, 6), jnp.float32)}
   return Training(
-      module, objective, learning_rate, mesh, shapes, shardings, batch_shapes(c),
+      module, objective, learning_rate, mesh, shapes, shardings, batch_shapes,
       lambda: jax.jit(make, out_shardings=shardings)(key),
       train_step.compile_step(step, shardings, mesh))
 
@@ -82,7 +74,11 @@ def build_objective(c, module, null_tokens=None):
                 diffusion.build_time_sampling(d, process),
                 diffusion.build_vlb(d, process), d.augment, d.caption_dropout,
                 d.learned_weight)
-  return specs.build(OBJECTIVES, c.train.objective, 'train.objective', given=given)
+  objective = specs.build(OBJECTIVES, c.train.objective, 'train.objective', given=given)
+  if odd := sorted(set(module.scalars) - set(objective.scalars)):
+    raise ValueError(f'config.model.scalars has {odd}, of which config.train.objective '
+                     f'{c.train.objective!r} tells the network nothing.')
+  return objective
 
 
 def init_params(c, module, objective, key) -> dict:
@@ -102,10 +98,7 @@ def frozen_params(c, objective, params):
 
 
 def averages_shapes(c, module, placed):
-  """A TrainState of shapes in which `ema` and `frozen` alone are filled.
-
-  placed: a sharding; where what is restored goes.
-  """
+  """A TrainState of shapes, `ema` and `frozen` alone, with the sharding `placed`."""
   objective = build_objective(c, module)
   params = jax.eval_shape(functools.partial(init_params, c, module, objective),
                           jax.random.key(0))
@@ -114,11 +107,3 @@ def averages_shapes(c, module, placed):
   trained, frozen = train_state.partition(params, frozen_params(c, objective, params))
   return train_state.TrainState(None, None, (trained,) * len(c.optim.ema), None, None,
                                 None, frozen)
-
-
-def batch_shapes(c) -> dict:
-  """Shapes of a global batch."""
-  b, size = c.train.batch, base.height_width(c.data.size)
-  return {'image': jax.ShapeDtypeStruct((b, *size, 3), jnp.uint8),
-          'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),
-          'sizes': jax.ShapeDtypeStruct((b, 6), jnp.float32)}

@@ -2,8 +2,8 @@
 
 checkpoints/<step>/ holds `ema` (the averages), `frozen` (parameters that are not
 trained, where there are any), `state` (the rest of TrainState), `data` (the loader's
-position) and `sums` (a checksum a leaf); averages/<step>/, kept for averages made
-afterwards, `ema` and `frozen` alone.
+position) and `sums`; averages/<step>/, kept for averages made afterwards, `ema` and
+`frozen` alone.
 """
 import fcntl
 import json
@@ -40,13 +40,12 @@ def checksums(tree):
   @jax.jit  # traced once for all leaves of one shape
   def one(x):
     bits = jax.lax.bitcast_convert_type(x, UNSIGNED[x.dtype.itemsize])
-    bits = bits.astype(jnp.uint32)
     place = jnp.zeros(x.shape, jnp.uint32)
     for i, size in enumerate(x.shape):
       place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(
           jnp.uint32, x.shape, i)
     odd = place * jnp.uint32(2654435761) * 2 + 1
-    return jnp.sum(bits * odd, dtype=jnp.uint32)
+    return jnp.sum(bits.astype(jnp.uint32) * odd, dtype=jnp.uint32)
   return jax.tree.map(one, tree)
 
 
@@ -54,7 +53,7 @@ def sums_of(tree) -> dict:
   """{leaf name: checksum}."""
   fetched = jax.device_get(checksums(tree))
   return {jax.tree_util.keystr(path): int(value)
-          for path, value in jax.tree_util.tree_leaves_with_path(fetched)}
+          for path, value in jax.tree.leaves_with_path(fetched)}
 
 
 def crc(place) -> int:
@@ -62,38 +61,33 @@ def crc(place) -> int:
   return zlib.crc32(json.dumps(place, sort_keys=True).encode())
 
 
-def drawn_from(ema, frozen) -> dict:
-  """The items of a checkpoint that pictures are drawn from."""
-  return {'ema': ema} | ({} if frozen is None else {'frozen': frozen})
-
-
-def items_of(state) -> dict:
-  """A TrainState as the items of a checkpoint."""
-  rest = state.replace(ema=None, frozen=None)
-  return {'state': rest} | drawn_from(state.ema, state.frozen)
+def items_of(state, all_of_it: bool = True) -> dict:
+  """The items of a checkpoint of a TrainState: all, or what pictures are drawn from."""
+  items = {'ema': state.ema, 'frozen': state.frozen,
+           'state': state.replace(ema=None, frozen=None) if all_of_it else None}
+  return {name: tree for name, tree in items.items() if tree is not None}
 
 
 def shapes_of(state):
   """A TrainState's shapes, each with its sharding: where to restore it."""
-  return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype,
-                                                     sharding=x.sharding), state)
+  return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state)
 
 
 class Checkpoints:
-  """The checkpoints of a workdir, to write and to read.
+  """The checkpoints in a folder of a workdir, to write and to read.
 
-  A step that cannot be read whole is passed over for the one before it, and said.
+  The newest `keep` stay; None keeps all. A step that cannot be read whole is passed
+  over for the one before it, and `say` is told so, in a line.
   """
 
   def __init__(self, workdir: str, folder: str = 'checkpoints', *, read_only=False,
                keep: int | None = None, say=tell):
-    """folder: in the workdir. keep: the newest so many; None keeps all. say: is told of
-    each step that is passed over, in a line."""
     self.say = say
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=not read_only, read_only=read_only)
     self.manager = ocp.CheckpointManager(
-        os.path.join(os.path.abspath(workdir), folder), options=options)
+        os.path.join(os.path.abspath(workdir), folder),
+        options=ocp.CheckpointManagerOptions(
+            max_to_keep=keep, create=not read_only, read_only=read_only))
 
   def steps(self) -> list[int]:
     """Steps that there are, newest first."""
@@ -105,16 +99,13 @@ class Checkpoints:
 
   def save_ema(self, step: int, state):
     """Starts to write the averages of a TrainState alone."""
-    self._write(step, drawn_from(state.ema, state.frozen))
+    self._write(step, items_of(state, False))
 
   def restore(self, state, iterator):
     """The newest whole TrainState, with `iterator` set to its place; None if none is.
 
-    Args:
-      state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
-
-    Raises:
-      ValueError: `iterator` does not go on from that place (`set_state`).
+    state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
+    Raises ValueError if `iterator` does not go on from that place (`set_state`).
     """
     found = self._newest(items_of(state), self.steps())
     if found is None:
@@ -125,11 +116,9 @@ class Checkpoints:
   def restore_ema(self, state, steps=None):
     """(step, all parameters by each average) of the newest whole step; None if none is.
 
-    Args:
-      state: as in `restore`; its `ema` and `frozen` count.
-      steps: to look at; None for all.
+    state: as in `restore`; its `ema` and `frozen` count. steps: to look at; None: all.
     """
-    found = self._newest(drawn_from(state.ema, state.frozen),
+    found = self._newest(items_of(state, False),
                          self.steps() if steps is None else steps)
     return found and (found['step'], tuple(
         train_state.combine(average, found.get('frozen')) for average in found['ema']))

@@ -2,9 +2,12 @@
 import jax
 import numpy as np
 
+from diffusion import specs
+
 
 def exponential(decay: float = 0.999):
   """Steps weigh decay^age; at the start of training the memory is shorter."""
+  specs.require(lambda x: 0 <= x < 1, 'it must be from 0 to below 1', decay=decay)
   return lambda step: jax.numpy.minimum(decay, (1 + step) / (10 + step))
 
 
@@ -14,7 +17,9 @@ def power(std: float = 0.1):
   std: of the profile relative to the training time, in (0, 0.288); EDM2's sigma_rel.
   """
   gamma = std_to_gamma(std)
-  return lambda step: (1 - 1 / (step + 1.0)) ** (gamma + 1)
+  decay = lambda step: (1 - 1 / (step + 1.0)) ** (gamma + 1)
+  decay.std = std  # of profiles from which others can be made
+  return decay
 
 
 PROFILES = {'exponential': exponential, 'power': power}
@@ -22,8 +27,8 @@ PROFILES = {'exponential': exponential, 'power': power}
 
 def std_to_gamma(std: float) -> float:
   """The gamma whose profile has this relative width: arXiv:2312.02696 eq. 126."""
-  if not 0 < std < 12 ** -0.5:
-    raise ValueError(f'std is {std}; power takes more than 0 and less than 0.288.')
+  specs.require(lambda std: 0 < std < 12 ** -0.5,
+                'power takes more than 0 and less than 0.288', std=std)
   return float(np.roots([1, 7, 16 - std**-2, 12 - std**-2]).real.max())
 
 
@@ -42,13 +47,7 @@ def solve_posthoc(stored, step: int, std: float) -> np.ndarray:
   """How much of each stored average makes the one of another width.
 
   The least-squares fit of its profile by theirs: arXiv:2312.02696 section C.3.
-
-  Args:
-    stored: (step, std) of each.
-    step, std: of the average to make.
-
-  Returns:
-    float64[len(stored)], about 1 in sum.
+  stored: (step, std) of each. Returns float64[len(stored)], about 1 in sum.
   """
   t = np.array([at for at, _ in stored], float)
   gamma = np.array([std_to_gamma(width) for _, width in stored])

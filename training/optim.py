@@ -9,24 +9,25 @@ from optax import contrib
 from training import rules
 
 
+DECAYS = {  # (rate, step at which it starts, steps from there) -> step from there -> rate
+    'cosine': lambda lr, start, rest: optax.cosine_decay_schedule(lr, rest),
+    'linear': lambda lr, start, rest: optax.linear_schedule(lr, 0.0, rest),
+    'rsqrt': lambda lr, start, rest: lambda i: lr / jnp.sqrt(1 + i / max(1, start)),
+    'constant': lambda lr, start, rest: optax.constant_schedule(lr)}
+
+
 def learning_rate(lr: float, steps: int, warmup: int, decay: str, decay_from: float):
   """Step -> rate: a linear warm-up, a flat part, and a decay.
 
-  Args:
-    decay: 'cosine' or 'linear', to zero at `steps`; 'rsqrt', with the root of the step
-      (arXiv:2312.02696 eq. 67); 'constant', none.
-    decay_from: share of `steps` after which the decay starts.
+  decay: 'cosine' or 'linear', to zero at `steps`; 'rsqrt', with the root of the step
+  (arXiv:2312.02696 eq. 67); 'constant', none. decay_from: share of `steps` before it.
   """
+  if decay not in DECAYS:
+    raise ValueError(f'config.optim.decay is {decay!r}, not one of {sorted(DECAYS)}.')
   start = max(warmup, int(decay_from * steps))
-  rest = max(1, steps - start)
-  tails = {'cosine': lambda: optax.cosine_decay_schedule(lr, rest),
-           'linear': lambda: optax.linear_schedule(lr, 0.0, rest),
-           'rsqrt': lambda: lambda i: lr / jnp.sqrt(1 + i / max(1, start)),
-           'constant': lambda: optax.constant_schedule(lr)}
-  if decay not in tails:
-    raise ValueError(f'config.optim.decay is {decay!r}, not one of {sorted(tails)}.')
   ramp = optax.linear_schedule(lr / max(1, warmup), lr, max(1, warmup - 1))
-  return optax.join_schedules([ramp, optax.constant_schedule(lr), tails[decay]()],
+  tail = DECAYS[decay](lr, start, max(1, steps - start))
+  return optax.join_schedules([ramp, optax.constant_schedule(lr), tail],
                               [warmup, start])
 
 
@@ -62,11 +63,10 @@ def muon(b1: float, b2: float):
   Its steps are scaled to the size of Adam's (arXiv:2502.16982 eq. 4), so that one
   learning rate suits both.
   """
-  def dimensions(params):
-    return jax.tree.map(matrix_of, rules.names(params), params)
   return contrib.muon(
       -1.0, adam_b1=b1, adam_b2=b2, consistent_rms=0.2,  # a rate of -1 keeps the sign
-      muon_weight_dimension_numbers=dimensions)
+      muon_weight_dimension_numbers=lambda params: jax.tree.map(
+          matrix_of, rules.names(params), params))
 
 
 def adafactor(b1: float, b2: float):
@@ -75,7 +75,6 @@ def adafactor(b1: float, b2: float):
   The second moment of a large matrix is its rows' and columns'. Its decay follows the
   step, so b2 has no part in it; b1 = 0 keeps no first moment.
   """
-  del b2
   momentum = [optax.ema(b1, debias=False)] if b1 else []
   return optax.chain(optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0),
                      *momentum)
@@ -86,43 +85,32 @@ OPTIMIZERS = {'adafactor': adafactor, 'adamw': optax.scale_by_adam,
 TABLES = ('weight_decay', 'lr_scale', 'unit_rms')  # keys of (regex, value) rows
 
 
-def add_decayed_weights(table):
-  """Adds rate * parameter to each update, by a table of (regex, rate)."""
-  def add(updates, params):
-    rates = rules.match(table, params, 'config.optim.weight_decay')
-    return jax.tree.map(lambda u, p, rate: u + rate * p, updates, params, rates)
-  return optax.stateless(add)
+def by_rule(c, key: str, one):
+  """An update, one(name, update, parameter, value) by the rules of config.optim."""
+  table = c[key]
+  def update(updates, params):
+    return jax.tree.map(one, rules.names(params), updates, params,
+                        rules.match(table, params, f'config.optim.{key}'))
+  return optax.stateless(update)
 
 
-def scale_by_rule(table):
-  """Multiplies each update by the factor that a table of (regex, factor) gives."""
-  def scale(updates, params):
-    factors = rules.match(table, updates, 'config.optim.lr_scale')
-    return jax.tree.map(jnp.multiply, updates, factors)
-  return optax.stateless(scale)
-
-
-def project_to_unit_rms(table):
-  """Keeps the kernels that a table of (regex, bool) names at a root mean square of 1
-  over the inputs of each output, after every step (arXiv:2312.02696 eq. 66)."""
-  def project(updates, params):
-    chosen = rules.match(table, params, 'config.optim.unit_rms')
-    def one(name, u, p, unit):
-      axes = axes_of(name, p)
-      if not unit or axes is None:
-        return u
-      new, inputs = p + u, tuple(range(*axes[:2]))
-      rms = jnp.sqrt(jnp.square(new).mean(inputs, keepdims=True))
-      return new / (rms + 1e-12) - p
-    return jax.tree.map(one, rules.names(params), updates, params, chosen)
-  return optax.stateless(project)
+def project_to_unit_rms(c):
+  """Keeps chosen kernels at a root mean square of 1 over the inputs of each output,
+  after every step (arXiv:2312.02696 eq. 66)."""
+  def one(name, u, p, chosen):
+    axes = axes_of(name, p)
+    if not chosen or axes is None:
+      return u
+    new, inputs = p + u, tuple(range(*axes[:2]))
+    rms = jnp.sqrt(jnp.square(new).mean(inputs, keepdims=True))
+    return new / (rms + 1e-12) - p
+  return by_rule(c, 'unit_rms', one)
 
 
 def frozen(c, params):
   """A tree of bool: the parameters that config.optim.lr_scale freezes."""
-  return jax.tree.map(
-      lambda factor: factor == 0,
-      rules.match(c.lr_scale, params, 'config.optim.lr_scale'))
+  factors = rules.match(c.lr_scale, params, 'config.optim.lr_scale')
+  return jax.tree.map(lambda factor: factor == 0, factors)
 
 
 def check(c, params):
@@ -141,8 +129,7 @@ def check(c, params):
 def build(c, steps: int):
   """(optimizer, step -> learning rate) of a config's `optim` over `steps` steps.
 
-  Raises:
-    ValueError: an unknown name.
+  Raises ValueError for an unknown name.
   """
   if c.name not in OPTIMIZERS:
     raise ValueError(
@@ -150,5 +137,6 @@ def build(c, steps: int):
   rate = learning_rate(c.lr, steps, c.warmup, c.decay, c.decay_from)
   return optax.chain(
       optax.clip_by_global_norm(c.clip), OPTIMIZERS[c.name](c.b1, c.b2),
-      add_decayed_weights(c.weight_decay), scale_by_rule(c.lr_scale),
-      optax.scale_by_learning_rate(rate), project_to_unit_rms(c.unit_rms)), rate
+      by_rule(c, 'weight_decay', lambda name, u, p, share: u + share * p),
+      by_rule(c, 'lr_scale', lambda name, u, p, factor: u * factor),
+      optax.scale_by_learning_rate(rate), project_to_unit_rms(c)), rate

@@ -1,5 +1,7 @@
 """A trained model as one safetensors file beside its config and tokenizer."""
+import json
 import re
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -14,30 +16,36 @@ DTYPES = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16, 'float16': jnp.float
 
 
 def save(path: str, params, dtype: str, about: dict):
-  """Writes parameters by name, in `dtype`, with `about` (str -> str) as metadata."""
-  flat = dict(zip(jax.tree.leaves(rules.names(params)), jax.tree.leaves(params)))
-  flat = {k: np.asarray(jnp.asarray(v, DTYPES[dtype])) for k, v in flat.items()}
-  storage.save_file(flat, path, metadata=about)
+  """Writes parameters by name, in `dtype`, with `about` (str -> str) as metadata.
+
+  A CRC-32 of each is there, too, as restoring does not see a flipped bit.
+  """
+  flat = {name: np.asarray(jnp.asarray(value, DTYPES[dtype]))
+          for name, value in rules.by_name(params).items()}
+  sums = {name: zlib.crc32(value.tobytes()) for name, value in flat.items()}
+  storage.save_file(flat, path, metadata=about | {'crc32': json.dumps(sums)})
 
 
 def load(path: str, shapes, part: str = '', optional: str = ''):
   """Reads float32 parameters of the given tree of shapes.
 
-  Args:
-    part: 'a/b' of the names in the file, where the tree is only what lies below it.
-    optional: a regex of names in the tree that the file may lack; None stands for them.
-
-  Raises:
-    ValueError: a file that is cut short or is not the weights of this model.
+  part: 'a/b' of the names in the file, where the tree is only what lies below it.
+  optional: a regex of names in the tree that the file may lack; None stands for them.
+  Raises ValueError for a file that is cut short or is not the weights of this model.
   """
   try:
     flat = storage.load_file(path)
+    with safetensors.safe_open(path, 'np') as file:
+      sums = json.loads((file.metadata() or {}).get('crc32', '{}'))
   except (safetensors.SafetensorError, OSError) as e:
     raise ValueError(f'{path} is not a whole safetensors file: {e}') from e
+  for name, expected in sums.items():
+    if name not in flat or zlib.crc32(flat[name].tobytes()) != expected:
+      raise ValueError(f'{path} is damaged: the bits of {name!r} are not those written.')
   below = f'{part}/' if part else ''
   flat = {name.removeprefix(below): value for name, value in flat.items()
           if name.startswith(below)}
-  wanted = dict(zip(jax.tree.leaves(rules.names(shapes)), jax.tree.leaves(shapes)))
+  wanted = rules.by_name(shapes)
   for name in sorted(flat.keys() ^ wanted.keys()):
     if name in wanted and re.fullmatch(optional, name):
       continue
@@ -54,10 +62,10 @@ def load(path: str, shapes, part: str = '', optional: str = ''):
 def part_of(params, part: str):
   """What lies below 'a/b' in a tree of parameters. Raises ValueError if it is none."""
   for name in part.split('/'):
-    if not isinstance(params, dict) or name not in params:
-      known = sorted(params) if isinstance(params, dict) else 'nothing'
+    known = sorted(params) if isinstance(params, dict) else ()
+    if name not in known:
       raise ValueError(f'config.init_from has the part {part!r}; there is no {name!r}, '
-                       f'only {known}.')
+                       f'only {known or "nothing"}.')
     params = params[name]
   if not isinstance(params, dict):
     raise ValueError(f'config.init_from has the part {part!r}, a single parameter; '

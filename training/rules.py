@@ -10,16 +10,17 @@ def names(tree):
       lambda path, _: '/'.join(str(getattr(k, 'key', k)) for k in path), tree)
 
 
+def by_name(tree) -> dict:
+  """{'a/b/kernel': parameter}."""
+  return dict(zip(jax.tree.leaves(names(tree)), jax.tree.leaves(tree)))
+
+
 def match(rules, tree, key: str):
   """Maps each parameter to the value of the first rule whose regex matches its name.
 
-  Args:
-    rules: (regex, value) pairs; a regex is to match the whole name.
-    tree: parameters, or anything of their structure.
-    key: of the config, for the error.
-
-  Raises:
-    ValueError: a parameter that no rule matches, or what is no regex.
+  rules: (regex, value) pairs; a regex is to match the whole name. tree: parameters, or
+  anything of their structure. Raises ValueError, with `key`, for a parameter that no
+  rule matches, or what is no regex.
   """
   def find(name):
     for regex, value in rules:

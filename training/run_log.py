@@ -57,10 +57,7 @@ class Log:
         self.board.add_scalar(name, value, step)
 
   def picture(self, step: int, grid: np.ndarray) -> str:
-    """Writes samples/<step>.png and shows it in TensorBoard; returns the path.
-
-    grid: uint8 [h w 3].
-    """
+    """Writes uint8 [h w 3] to samples/<step>.png and TensorBoard; returns the path."""
     path = os.path.join(self.samples, f'{step}.png')
     if self.writes:
       with atomic_write(path) as new:
@@ -70,15 +67,13 @@ class Log:
 
   def progress(self, step: int, values: dict) -> str:
     """How far the run is, in a line."""
-    left = '?'
+    left, now = '?', self.seconds()
     if self.mark:  # the first line, which waited for a compiler
-      rate = (step - self.mark[0]) / max(self.seconds() - self.mark[1], 1e-9)
+      rate = (step - self.mark[0]) / max(now - self.mark[1], 1e-9)
       left = clock((self.steps - step) / rate)
-    else:
-      self.mark = step, self.seconds()
+    self.mark = self.mark or (step, now)
     return (f'step {step}/{self.steps}  loss {values["loss"]:.4f}  '
-            f'{values["images_per_s"]:.0f} images/s  {clock(self.seconds())} gone, '
-            f'{left} left')
+            f'{values["images_per_s"]:.0f} images/s  {clock(now)} gone, {left} left')
 
   def close(self):
     if self.writes:

@@ -27,23 +27,26 @@ STACKED = '.*blocks/.*'  # whose first axis is the block: a scan takes one by on
 def make_mesh(data: int = -1, fsdp: int = 1, tensor: int = 1, devices=None):
   """A mesh over the devices; one of the sizes may be -1 and takes what is left.
 
-  Raises:
-    ValueError: sizes that are not positive or do not multiply to the devices there.
+  Raises ValueError for sizes that are not positive or do not divide the devices there.
   """
   devices = jax.devices() if devices is None else devices
-  shape = [data, fsdp, tensor]
-  n = len(devices)
+  shape, n = [data, fsdp, tensor], len(devices)
   said = ', '.join(f'config.mesh.{k}={v}' for k, v in zip(AXES, shape))
   if any(s < 1 and s != -1 for s in shape) or shape.count(-1) > 1:
     raise ValueError(f'{said}: sizes are positive, one of them may be -1.')
   if -1 in shape:
     shape[shape.index(-1)] = n // -math.prod(shape)
-  if not math.prod(shape) or n % math.prod(shape) or math.prod(shape) > n:
+  used = math.prod(shape)
+  if not used or n % used:
     raise ValueError(f'{said} does not fit the {n} device(s) here.')
-  used = np.asarray(devices[:math.prod(shape)]).reshape(shape)
-  if math.prod(shape) != n and jax.process_count() > 1:
+  if used != n and jax.process_count() > 1:
     raise ValueError(f'{said} leaves some of the {n} devices without work.')
-  return jax.sharding.Mesh(used, AXES, axis_types=(AxisType.Auto,) * 3)
+  return jax.sharding.Mesh(np.asarray(devices[:used]).reshape(shape), AXES,
+                           axis_types=(AxisType.Auto,) * 3)
+
+
+replicated = lambda mesh: NamedSharding(mesh, PartitionSpec())
+batch_sharding = lambda mesh: NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
 
 
 def batch_shards(mesh) -> int:
@@ -62,14 +65,6 @@ def check_batch(mesh, batch: int, accumulate: int = 1):
     raise ValueError(
         f'config.train.batch is {batch}; it must be a multiple of {accumulate * n} '
         f'(config.train.accumulate {accumulate} times {n} data and fsdp devices).')
-
-
-def batch_sharding(mesh):
-  return NamedSharding(mesh, PartitionSpec(('data', 'fsdp')))
-
-
-def replicated(mesh):
-  return NamedSharding(mesh, PartitionSpec())
 
 
 def param_shardings(mesh, params):
@@ -94,16 +89,14 @@ def param_shardings(mesh, params):
 
 def shard_local(batch, mesh):
   """This process's rows of a batch -> global arrays, split over the devices."""
-  sharding = batch_sharding(mesh)
-  return jax.tree.map(
-      lambda x: jax.make_array_from_process_local_data(sharding, x), batch)
+  return jax.tree.map(lambda x: jax.make_array_from_process_local_data(
+      batch_sharding(mesh), x), batch)
 
 
 def shard_replicated(batch, mesh):
   """Arrays that every process has whole -> global ones, split over the devices."""
-  sharding = batch_sharding(mesh)
   return jax.tree.map(lambda x: jax.make_array_from_callback(
-      x.shape, sharding, lambda index: x[index]), batch)
+      x.shape, batch_sharding(mesh), lambda index: x[index]), batch)
 
 
 def gather(x):

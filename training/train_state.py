@@ -1,5 +1,4 @@
 """Everything that a training step changes."""
-import functools
 from typing import Any
 
 from flax import struct
@@ -12,24 +11,14 @@ from training import rules, sharding
 
 @struct.dataclass
 class TrainState:
-  """Attributes:
-    step: int32[], updates tried so far, skipped ones included.
-    params: trained parameters, float32; None where they are frozen.
-    ema: their averages, a tuple of trees like `params`; samples are drawn from the
-      first.
-    opt_state: of the optimizer.
-    loss_ema: f32[time_sampling.BINS], running mean squared loss by time.
-    skipped: int32[2], steps skipped in all and in a row.
-    frozen: parameters that stay as they are, None where they are trained; None if all
-      are trained.
-  """
-  step: Any
-  params: Any
-  ema: Any
-  opt_state: Any
-  loss_ema: Any
-  skipped: Any
-  frozen: Any = None
+  """Samples are drawn from the first of the averages."""
+  step: Any           # int32[], updates tried so far, skipped ones included
+  params: Any         # trained parameters, float32; None where they are frozen
+  ema: Any            # their averages, a tuple of trees like `params`
+  opt_state: Any      # of the optimizer
+  loss_ema: Any       # f32[time_sampling.BINS], running mean squared loss by time
+  skipped: Any        # int32[2], steps skipped in all and in a row
+  frozen: Any = None  # parameters that stay, None where trained; None if all are
 
 
 def partition(params, frozen):
@@ -51,8 +40,7 @@ def combine(trained, frozen):
 
 def with_part(state, part: str, values):
   """A new state whose parameters below `part`, 'a/b', are a tree of other values."""
-  new = {f'{part}/{name}': value for name, value in zip(
-      jax.tree.leaves(rules.names(values)), jax.tree.leaves(values))}
+  new = rules.by_name({part: values})
   def take(tree):
     return jax.tree.map(lambda name, old: jax.device_put(new[name], old.sharding)
                         if name in new else old, rules.names(tree), tree)
@@ -61,12 +49,10 @@ def with_part(state, part: str, values):
 
 
 def init_state(init, optimizer, key, averages: int = 1, frozen=None):
-  """The state before the first step.
+  """The state before the first step, with so many averages.
 
-  Args:
-    init: key -> parameters.
-    averages: how many are kept.
-    frozen: parameters -> tree of bool, those that are not trained; None trains all.
+  init: key -> parameters. frozen: parameters -> tree of bool, those that are not
+  trained; None trains all.
   """
   params, kept = init(key), None
   if frozen:
@@ -80,8 +66,7 @@ def state_shardings(shapes, mesh):
   """Shardings of a TrainState of shapes: the moments lie where their parameters do."""
   placed = sharding.param_shardings(mesh, shapes.params)
   by_path = {tuple(map(str, path)): (leaf.shape, place) for (path, leaf), place in
-             zip(jax.tree_util.tree_leaves_with_path(shapes.params),
-                 jax.tree.leaves(placed))}
+             zip(jax.tree.leaves_with_path(shapes.params), jax.tree.leaves(placed))}
   everywhere = sharding.replicated(mesh)
   def find(path, leaf):
     path = tuple(map(str, path))
@@ -94,13 +79,6 @@ def state_shardings(shapes, mesh):
   return TrainState(everywhere, placed, (placed,) * len(shapes.ema),
                     jax.tree.map_with_path(find, shapes.opt_state), everywhere,
                     everywhere, kept)
-
-
-def create_state(init, optimizer, mesh, key, **options):
-  """(a new state, each leaf made where it is to lie, and its shardings)."""
-  make = functools.partial(init_state, init, optimizer, **options)
-  shardings = state_shardings(jax.eval_shape(make, key), mesh)
-  return jax.jit(make, out_shardings=shardings)(key), shardings
 
 
 def count(params) -> int:

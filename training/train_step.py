@@ -14,11 +14,8 @@ def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int
 
   A step whose loss or gradient is not finite changes nothing but the counters.
 
-  Args:
-    objective: of training.objectives.
-    learning_rate: step -> rate, for the log.
-    profiles: of the averages, each step -> decay: training.ema.
-    accumulate: parts of the batch that are worked on one after another.
+  learning_rate: step -> rate, for the log. profiles: of the averages, step -> decay.
+  accumulate: parts of the batch that are worked on one after another.
   """
   def gradients(state, batch, drawn):
     """Of the mean over the batch, in `accumulate` parts."""
@@ -37,12 +34,10 @@ def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int
       (loss, (terms, seen)), grads = grad_fn(state.params, *part)
       return jax.tree.map(jnp.add, total, (loss, grads)), (terms, seen)
     zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params)
-    total, (terms, seen) = jax.lax.scan(
-        add, zero, jax.tree.map(split, (batch, drawn)))
+    total, (terms, seen) = jax.lax.scan(add, zero, jax.tree.map(split, (batch, drawn)))
     loss, grads = jax.tree.map(lambda x: x / accumulate, total)
     terms = jax.tree.map(lambda x: x.mean(0), terms)
     return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads
-
   def train_step(state, batch, root):
     drawn = objective.draw(jax.random.fold_in(root, state.step), batch['image'].shape,
                            state.loss_ema)

@@ -18,6 +18,13 @@ FREE = (  # keys that a resumed run may change
     'mesh', 'sample', 'eval', 'data.dir', 'data.path', 'data.workers', 'data.threads',
     'data.max_bad', 'data.font')
 
+tokenizer_path = lambda workdir: os.path.join(workdir, 'tokenizer.json')
+
+
+def free(key: str) -> bool:
+  """Whether a resumed run may change a dotted key: it, or its section, is of FREE."""
+  return key in FREE or key.partition('.')[0] in FREE
+
 
 def started(workdir: str) -> bool:
   """Whether a workdir holds a run that has a checkpoint."""
@@ -30,15 +37,8 @@ def exported(place: str) -> bool:
   return os.path.exists(os.path.join(place, param_files.FILE))
 
 
-def tokenizer_path(workdir: str) -> str:
-  return os.path.join(workdir, 'tokenizer.json')
-
-
 def load_config(workdir: str | None, flag: str = 'workdir'):
-  """The config of the run in a workdir. Raises ValueError if there is none.
-
-  flag: the name of what gave the workdir, for messages.
-  """
+  """The config of the run in a workdir, given by --flag; ValueError if it has none."""
   if not workdir:
     raise ValueError(f'--{flag}=FOLDER is needed: the folder of a run.')
   if not os.path.isdir(workdir):
@@ -93,17 +93,15 @@ def resolve_config(c, workdir: str | None):
     raise ValueError('--workdir=FOLDER is needed: it is made if it does not exist.')
   if exported(workdir):
     raise ValueError(f'--workdir={workdir} holds exported weights; give another one.')
-  if not started(workdir):
-    if c is None and os.path.exists(os.path.join(workdir, 'config.json')):
-      return load_config(workdir)
-    if c is None:
-      raise ValueError('--config=FILE is needed, such as configs/shapes.py.')
-    return c
-  old = load_config(workdir)
+  there = started(workdir)
+  if c is None and (there or os.path.exists(os.path.join(workdir, 'config.json'))):
+    return load_config(workdir)
   if c is None:
-    return old
-  changed = differences(json_of_config(old), json_of_config(c))
-  if locked := [k for k in changed if not k.startswith(FREE)]:
+    raise ValueError('--config=FILE is needed, such as configs/shapes.py.')
+  if not there:
+    return c
+  changed = differences(json_of_config(load_config(workdir)), json_of_config(c))
+  if locked := [k for k in changed if not free(k)]:
     raise ValueError(f'--workdir={workdir} holds a run with another '
                      f'{", ".join("config." + k for k in locked)}; '
                      'resume it as it was, or give a new --workdir.')
@@ -111,10 +109,8 @@ def resolve_config(c, workdir: str | None):
 
 
 def open_workdir(workdir: str):
-  """Makes the folder and locks it for this process; keep the result alive.
-
-  Raises ValueError where another process writes there.
-  """
+  """Makes the folder and locks it for this process, or raises ValueError where another
+  one writes there; keep the result alive."""
   os.makedirs(workdir, exist_ok=True)
   try:
     return checkpoint.lock(workdir)

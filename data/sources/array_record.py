@@ -3,44 +3,20 @@
 A record is a msgpack map {'image': bytes, 'captions': [str, ...], 'from': str} and, in
 sets prepared since sizes are kept, 'original': [height, width] before resizing.
 """
-import json
 import os
 
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 import msgpack
 
-from data.problems import Bad
+from console import files
+from data import captions
+from data.problems import Bad, refused
 
 MANIFEST = 'manifest.json'
 
 
-class Shards:
-  """[i] -> {'image': bytes, 'captions': [str, ...]}, shard by shard."""
-
-  def __init__(self, c):
-    """c: a config's `data`; `path` is the folder with the manifest.
-
-    Raises:
-      ValueError: there is no manifest, or a shard is not as it says.
-    """
-    self.root = os.path.abspath(os.path.expanduser(c.path))
-    manifest = read_manifest(self.root)
-    if manifest is None:
-      raise ValueError(f'config.data.path is {c.path!r}, which has no {MANIFEST}; '
-                       'python -m data.prepare writes it last, when all is done.')
-    shards = [shard for shard in manifest['shards'] if shard['records']]
-    for shard in shards:
-      path = os.path.join(self.root, shard['file'])
-      size = os.path.getsize(path) if os.path.exists(path) else -1
-      if size != shard['bytes']:
-        raise ValueError(f'{path} has {max(size, 0):,} bytes; {MANIFEST} says '
-                         f'{shard["bytes"]:,}.')
-    if not shards:
-      raise ValueError(f'config.data.path is {c.path!r}, which holds no records.')
-    self._records = ArrayRecordDataSource(
-        [os.path.join(self.root, shard['file']) for shard in shards])
-    self.problems = {}
-    self.name = f'array_record:{manifest["sum"]}'
+class Records:
+  """[i] of ArrayRecord files; a subclass sets `_records` and says what is `parsed`."""
 
   def __len__(self):
     return len(self._records)
@@ -50,27 +26,40 @@ class Shards:
 
   def fetch(self, numbers: list[int]) -> list[dict]:
     try:
-      return [msgpack.unpackb(data) for data in self._records.__getitems__(numbers)]
+      return [self.parsed(data) for data in self._records.__getitems__(numbers)]
     except (ValueError, RuntimeError) as e:  # bits have changed
       raise Bad('unreadable file', str(e)) from e
 
   def captions(self, i):
     return self[i]['captions']
 
+
+class Shards(Records):
+  """[i] -> {'image': bytes, 'captions': [str, ...]}, shard by shard."""
+  parsed = staticmethod(msgpack.unpackb)
+
+  def __init__(self, c):
+    """Raises ValueError for no manifest in the folder, or a shard unlike it says."""
+    root = os.path.abspath(os.path.expanduser(c.path))
+    path = os.path.join(root, MANIFEST)
+    if not os.path.exists(path):
+      raise refused('path', c.path, f', which has no {MANIFEST}; python -m '
+                    'data.prepare writes it last, when all is done.')
+    manifest = files.read_json(path)
+    shards = {os.path.join(root, shard['file']): shard['bytes']
+              for shard in manifest['shards'] if shard['records']}
+    for path, expected in shards.items():
+      size = os.path.getsize(path) if os.path.exists(path) else 0
+      if size != expected:
+        raise ValueError(f'{path} has {size:,} bytes; {MANIFEST} says {expected:,}.')
+    if not shards:
+      raise refused('path', c.path, ', which holds no records.')
+    stored = manifest['settings'].get('caption', '')
+    if stored is None and captions.where(c) is not None:
+      raise refused('path', c.path, ', which was prepared without captions; '
+                    f'{captions.WITHOUT}.')
+    self._records = ArrayRecordDataSource(list(shards))
+    self.name, self.problems = f'array_record:{manifest["sum"]}', {}
+
   def where(self, i) -> str:
     return self[i]['from']
-
-
-def read_manifest(root: str) -> dict | None:
-  """What the manifest in a folder says; None if there is none.
-
-  Raises ValueError for one that cannot be read.
-  """
-  path = os.path.join(root, MANIFEST)
-  if not os.path.exists(path):
-    return None
-  try:
-    with open(path, encoding='utf-8') as f:
-      return json.load(f)
-  except ValueError as e:
-    raise ValueError(f'{path} cannot be read: {e}') from e

@@ -11,8 +11,6 @@ from the `emoji` package. Pictures differ a little between releases of the font.
 """
 import dataclasses
 import functools
-import hashlib
-import io
 import pathlib
 import re
 
@@ -21,6 +19,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data import images
+from data.problems import refused
+from data.sources import drawn
 
 BACKGROUND = (255, 255, 255)
 FRAME = 144    # pixels of the square that a drawing, 128 at most, is centred in
@@ -28,9 +28,8 @@ STRIKE = 109   # the one pixel size of the font's bitmaps, which are 136 wide
 WIDEST = 150   # pixels; a sequence that the font lacks is drawn as several emoji
 UNKNOWN_FLAG = '\U0001f1ff\U0001f1ff'  # of no region: the font draws a question mark
 FILE = 'NotoColorEmoji.ttf'
-FOLDERS = (
-    '/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts', '~/.fonts',
-    '/Library/Fonts', '~/Library/Fonts')
+FOLDERS = ('/usr/share/fonts', '/usr/local/share/fonts', '~/.local/share/fonts',
+           '~/.fonts', '/Library/Fonts', '~/Library/Fonts')
 
 TONE = r'(?:medium|(?:medium-)?(?:light|dark)) skin tone'
 HAIR = r'(?:bald|beard|(?:red|curly|white|blond) hair)$'
@@ -53,11 +52,7 @@ def caption(sequence: str, name: str) -> str:
 
   ':man_medium_skin_tone_beard:' -> 'man: medium skin tone, beard'. What remains
   different: the apostrophe is the typewriter's, and Japanese "here" button has no
-  quotation marks.
-
-  Args:
-    sequence: the emoji itself, one or more code points.
-    name: its English name in the `emoji` package.
+  quotation marks. name: that of the emoji `sequence` in the `emoji` package.
   """
   text = name.strip(':').replace('_', ' ').replace('’', "'")
   if '\U0001f1e6' <= sequence[0] <= '\U0001f1ff' or '\U000e007f' in sequence:
@@ -79,11 +74,9 @@ def combination(text: str) -> tuple[str, str, str] | None:
 
 
 def held_out(text: str) -> bool:
-  """Whether a caption belongs to `test`: one in ten combinations, by a stable hash."""
+  """Whether a caption belongs to `test`: one in ten combinations."""
   parts = combination(text)
-  if parts is None:
-    return False
-  return hashlib.md5(' '.join(parts).encode()).digest()[0] * 10 < 256
+  return parts is not None and drawn.held_out(' '.join(parts))
 
 
 def find_font() -> str:
@@ -91,17 +84,15 @@ def find_font() -> str:
   for folder in FOLDERS:
     for path in sorted(pathlib.Path(folder).expanduser().rglob(FILE)):
       return str(path)
-  raise FileNotFoundError(
-      f'{FILE} is in none of {", ".join(FOLDERS)}: '
-      'apt-get install fonts-noto-color-emoji, or give config.data.font=PATH.')
+  raise FileNotFoundError(f'{FILE} is in none of {", ".join(FOLDERS)}: apt-get install '
+                          'fonts-noto-color-emoji, or give config.data.font=PATH.')
 
 
 def load_font(path: str = '') -> ImageFont.FreeTypeFont:
   """Opens the font at `path`, or the one that `find_font` finds.
 
-  Raises:
-    FileNotFoundError: there is none.
-    OSError: it is not the bitmap font, or Pillow cannot join sequences.
+  Raises OSError where there is none, it is not the bitmap font, or Pillow cannot join
+  sequences.
   """
   if not features.check('raqm'):
     raise OSError('This Pillow has no RAQM, which joins emoji sequences: '
@@ -122,10 +113,9 @@ def load_font(path: str = '') -> ImageFont.FreeTypeFont:
 
 
 def draw(sequence: str, font, size: int = FRAME) -> np.ndarray | None:
-  """Draws an emoji in the middle of a plain square.
+  """An emoji in the middle of a plain square, uint8 [size size 3].
 
-  Returns:
-    uint8 [size size 3], or None if the font does not have it.
+  None if the font does not have it.
   """
   if font.getlength(sequence) > WIDEST:
     return None
@@ -146,10 +136,9 @@ def draw(sequence: str, font, size: int = FRAME) -> np.ndarray | None:
 def example(sequence: str, font, size: int) -> dict | None:
   """{'image': uint8 [size size 3], 'caption': str}; None if the font lacks it."""
   image, text = draw(sequence, font, size), captions()[sequence]
-  if text.startswith('flag: ') and np.array_equal(
-      image, draw(UNKNOWN_FLAG, font, size)):
-    return None
-  return None if image is None else {'image': image, 'caption': text}
+  unknown = text.startswith('flag: ') and np.array_equal(
+      image, draw(UNKNOWN_FLAG, font, size))
+  return None if image is None or unknown else {'image': image, 'caption': text}
 
 
 @dataclasses.dataclass
@@ -161,43 +150,22 @@ class EmojiConfig(tfds.core.BuilderConfig):
   def __post_init__(self):
     h, w = images.height_width(self.size)
     if h != w or not 8 <= h <= 128:
-      raise ValueError(f'config.data.size is {self.size}; the emoji source draws '
-                       'squares of 8 to 128 pixels.')
+      raise refused('size', self.size, '; emoji are squares of 8 to 128 pixels.')
     self.size = h
 
 
-class Emoji(tfds.core.GeneratorBasedBuilder):
-  """Builds ArrayRecord files without TensorFlow.
-
-  Any size, so no list of named configs: Emoji(config=EmojiConfig(name='64', size=64)).
-  """
+class Emoji(drawn.Drawn):
+  """Any size, so no list of named configs: Emoji(config=EmojiConfig(name='64'))."""
   VERSION = tfds.core.Version('1.0.0')
+  SPLITS = ('train', 'test')
 
-  def _info(self):
-    size = self.builder_config.size
-    return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=tfds.features.FeaturesDict({
-            'image': tfds.features.Image(shape=(size, size, 3), encoding_format='png'),
-            'caption': tfds.features.Text(),
-        }),
-        supervised_keys=('caption', 'image'))
+  @staticmethod
+  def config(c, name):
+    return EmojiConfig(name=name, size=c.size, font=c.font)
 
-  def _split_generators(self, dl_manager):
-    del dl_manager
-    font = load_font(self.builder_config.font)
-    return {'train': self._generate_examples(font, False),
-            'test': self._generate_examples(font, True)}
-
-  def _generate_examples(self, font, test):
-    for sequence, text in captions().items():
-      if held_out(text) != test:
-        continue
-      item = example(sequence, font, self.builder_config.size)
-      if item is None:
-        continue
-      png = io.BytesIO()
-      Image.fromarray(item['image']).save(png, 'PNG', compress_level=1)
-      png.seek(0)
-      yield sequence, {'image': png, 'caption': item['caption']}
+  def examples(self, split):
+    c = self.builder_config
+    font = load_font(c.font)
+    return ((sequence, example(sequence, font, c.size))
+            for sequence, text in captions().items()
+            if held_out(text) == (split == 'test'))

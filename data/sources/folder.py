@@ -1,57 +1,42 @@
 """A folder of pictures with captions beside them.
 
-The Hugging Face imagefolder convention: `metadata.jsonl` or `metadata.csv`, in the
+The Hugging Face imagefolder convention: `metadata.jsonl`, `.csv` or `.parquet`, in the
 folder or in any below it, with a `file_name` relative to itself; or a `.txt` file of
 the same name beside each picture, with one caption a line. Where both name a picture,
-metadata counts.
+metadata counts. Or torchvision's ImageFolder: a folder's name is the caption of all
+in it.
 """
 import csv
 import json
 import os
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from data import captions, index
-from data.problems import Bad
+from data import captions, images, index
+from data.problems import Bad, refused
 from data.sources import paths
 
-ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp')
-METADATA = ('metadata.jsonl', 'metadata.csv')
+METADATA = ('metadata.jsonl', 'metadata.csv', 'metadata.parquet')
 MOST_TEXT = 1 << 20  # bytes of a sidecar that are read; captions that long are bad
 SCHEMA = pa.schema([('path', pa.binary()), ('size', pa.int64()),
                     ('captions', pa.list_(pa.binary()))])
 
 
-class Folder:
+class Folder(index.Indexed):
   """[i] -> {'image': bytes, 'captions': [bytes, ...]}, in the order of the paths."""
 
   def __init__(self, c):
-    """c: a config's `data`.
-
-    Raises:
-      ValueError: no folder, no pictures in it, or no captions.
-    """
+    """Raises ValueError for no folder, no pictures in it, or no captions."""
     self.root = os.path.abspath(os.path.expanduser(c.path))
     if not c.path or not os.path.isdir(self.root):
-      raise ValueError(f'config.data.path is {c.path!r}, which is not a folder.')
-    self.index = index.cached(
-        os.path.join(c.dir, 'index'),
-        {'source': 'folder', 'path': self.root, 'caption': c.caption},
+      raise refused('path', c.path, ', which is not a folder.')
+    super().__init__(
+        c, self.root,
         lambda stamp: all(changed(self.root, name) == at for name, at in stamp.items()),
-        lambda: build(self.root, c.caption))
-    about = self.index.about
-    if not about['rows']:
-      raise ValueError(f'config.data.path is {c.path!r}, which holds no pictures '
-                       f'({" ".join(ENDINGS)}), nor do folders in it.')
-    if not about['captioned']:
-      raise ValueError(
-          f'config.data.path is {c.path!r}: none of its {about["rows"]:,} pictures has '
-          f'a caption; it takes a .txt beside each, or {" or ".join(METADATA)} with a '
-          'file_name and a caption.')
-    self.name, self.problems = f'folder:{about["sum"]}', about['problems']
-
-  def __len__(self):
-    return len(self.index)
+        lambda: build(self.root, captions.where(c)), takes='a .txt beside each, '
+        f'{" or ".join(METADATA)} with a file_name and a caption, or the name of its '
+        f'folder with config.data.caption={captions.FOLDER}')
 
   def __getitem__(self, i):
     try:
@@ -60,11 +45,8 @@ class Folder:
     except OSError as e:
       raise Bad('unreadable file', str(e)) from e
 
-  def captions(self, i):
-    return self.index.value('captions', i)
-
   def where(self, i) -> str:
-    return os.fsdecode(self.index.value('path', i))
+    return os.fsdecode(self.value('path', i))
 
 
 def changed(root: str, name: str) -> int | None:
@@ -75,38 +57,36 @@ def changed(root: str, name: str) -> int | None:
     return None
 
 
-def build(root: str, wanted: str):
+def build(root: str, wanted: str | None):
   """Schema, rows and what is to be said of them, for index.cached."""
-  stamp, told, pictures, sidecars, counts = {}, {}, [], {}, {}
+  beside = wanted not in (None, captions.FOLDER)  # captions are in other files
+  stamp, told, pictures, sidecars = {}, {}, [], {}
   for folder in folders(root):
     here = os.path.relpath(folder, root)
     stamp[here] = changed(root, here)
     with os.scandir(folder) as entries:
       for entry in entries:
         at = os.path.normpath(os.path.join(here, entry.name))
-        stem, ending = os.path.splitext(at)
+        ending = os.path.splitext(at)[1].lower()
         if paths.is_junk(entry.name):
           continue
-        if ending.lower() in ENDINGS and entry.is_file():
+        if ending in images.ENDINGS and entry.is_file():
           pictures.append((at, entry.stat().st_size))
-        elif ending.lower() == '.txt':
-          sidecars[stem] = os.path.join(root, at)
-        elif entry.name in METADATA:
+        elif beside and ending == '.txt':
+          sidecars[os.path.splitext(at)[0]] = os.path.join(root, at)
+        elif beside and entry.name in METADATA:
           stamp[at] = changed(root, at)
           told |= metadata(root, at, wanted)
   pictures.sort()
-  missing = told.keys() - {path for path, _ in pictures}
-  if missing:
-    counts['in metadata but not there'] = len(missing)
-  about = {'stamp': stamp, 'problems': counts, 'captioned': 0}
+  missing = told.keys() - dict(pictures)
+  problems = {'in metadata but not there': len(missing)} if missing else {}
   def rows():
     for path, size in pictures:
-      found = told.get(path)
+      found = captions.of_folder(path) if wanted == captions.FOLDER else told.get(path)
       if found is None and (text := sidecars.get(os.path.splitext(path)[0])):
         found = sidecar(text)
-      about['captioned'] += bool(found)
       yield os.fsencode(path), size, found or []
-  return SCHEMA, rows(), about
+  return SCHEMA, rows(), {'stamp': stamp, 'problems': problems}
 
 
 def folders(root: str):
@@ -135,34 +115,30 @@ def sidecar(path: str) -> list[bytes]:
 def metadata(root: str, at: str, wanted: str) -> dict[str, list[bytes]]:
   """Captions by path, of one metadata file.
 
-  Raises:
-    ValueError: it does not parse, or lacks `file_name` or the caption's column.
+  Raises ValueError where it does not parse, or lacks `file_name` or the caption's
+  column.
   """
-  read = read_jsonl if at.endswith('.jsonl') else read_csv
   told, column, path = {}, None, os.path.join(root, at)
   try:
-    for number, row in enumerate(read(path), 1):
+    for number, row in enumerate(read_rows(path), 1):
       if 'file_name' not in row:
         raise ValueError(f'row {number} has no file_name but {sorted(row)}.')
       column = column or captions.find(row, wanted, 'column', at)
       name = os.path.normpath(os.path.join(os.path.dirname(at), row['file_name']))
       told[name] = captions.as_bytes(captions.inside(row, column))
-  except (ValueError, TypeError, AttributeError) as e:
+  except (ValueError, TypeError, AttributeError, csv.Error, pa.ArrowException) as e:
     raise ValueError(f'config.data.path: {path}: {e}') from e
   return told
 
 
-def read_jsonl(path: str):
-  with open(path, encoding='utf-8-sig', errors='surrogateescape') as f:
-    for line in f:
-      if line.strip():
-        yield json.loads(line)
-
-
-def read_csv(path: str):
+def read_rows(path: str):
+  """The rows of a .jsonl, .csv or .parquet, as dicts."""
+  if path.endswith('.parquet'):
+    with pq.ParquetFile(path) as file:
+      for batch in file.iter_batches():
+        yield from batch.to_pylist()
+    return
   csv.field_size_limit(MOST_TEXT)
   with open(path, encoding='utf-8-sig', errors='surrogateescape', newline='') as f:
-    try:
-      yield from csv.DictReader(f)
-    except csv.Error as e:
-      raise ValueError(str(e)) from e
+    yield from (csv.DictReader(f) if path.endswith('.csv') else
+                (json.loads(line) for line in f if line.strip()))

@@ -6,8 +6,6 @@ in a stated relation. Small enough to learn on a laptop, hard enough to need lan
 `test_pairs` every scene with a colour-shape pair that training never shows.
 """
 import dataclasses
-import hashlib
-import io
 import math
 
 from PIL import Image, ImageDraw
@@ -15,13 +13,14 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data import images
+from data.problems import refused
+from data.sources import drawn
 
 CANVAS = (240, 240, 240)
 COLOURS = {
     'red': (220, 40, 40), 'orange': (245, 140, 30), 'yellow': (240, 210, 40),
     'green': (40, 170, 60), 'blue': (50, 80, 220), 'purple': (150, 50, 180),
-    'black': (30, 30, 30),
-}
+    'black': (30, 30, 30)}
 SHAPES = ('circle', 'square', 'triangle', 'cross', 'star', 'ring')
 OPPOSITE = {'left of': 'right of', 'above': 'below'}  # canonical -> its mirror
 OPPOSITE |= {mirror: name for name, mirror in OPPOSITE.items()}
@@ -46,25 +45,22 @@ class Scene:
   relation: str | None = None
   second: tuple[str, str] | None = None
 
-  @property
-  def objects(self):
-    return (self.first,) if self.second is None else (self.first, self.second)
+  objects = property(lambda self: tuple(filter(None, (self.first, self.second))))
+  unseen = property(lambda self: any(pair in UNSEEN_PAIRS for pair in self.objects))
 
   def mirrored(self) -> 'Scene':
     """The same scene told from the other object: right of for left of."""
     return Scene(self.second, OPPOSITE[self.relation], self.first)
 
   @property
-  def held_out(self) -> bool:
-    """One in ten of the two-object scenes, whichever way they are told."""
-    if self.second is None:
-      return False
-    told = self if self.relation in ('left of', 'above') else self.mirrored()
-    return hashlib.md5(caption(told).encode()).digest()[0] * 10 < 256
+  def forward(self) -> 'Scene':
+    """The same scene told with `left of` or `above`."""
+    return self if self.relation in ('left of', 'above') else self.mirrored()
 
   @property
-  def unseen(self) -> bool:
-    return any(pair in UNSEEN_PAIRS for pair in self.objects)
+  def held_out(self) -> bool:
+    """One in ten of the two-object scenes, whichever way they are told."""
+    return self.second is not None and drawn.held_out(caption(self.forward))
 
 
 def name(pair) -> str:
@@ -120,14 +116,13 @@ def outline(shape: str, x: float, y: float, r: float) -> list[tuple[float, float
 
 
 def place(scene: Scene, rng, size=(32, 32)) -> list[tuple[float, float, float]]:
-  """Draws (x, y, r) for each object, in units, on a canvas of `size`, height and width.
-  """
+  """Draws (x, y, r), in units, of each object on a canvas of `size`, (h, w)."""
   ends = UNITS * np.array(size[::-1]) / min(size)  # [2], of x and y
   if scene.second is None:
     r = rng.uniform(5, 10)
     return [(*rng.uniform(r, ends - r, 2), r)]
-  told = scene if scene.relation in ('left of', 'above') else scene.mirrored()
-  along = 0 if told.relation == 'left of' else 1
+  told = scene.forward
+  along = int(told.relation == 'above')  # 0: x, 1: y
   while True:
     r = rng.uniform(5, 7.5, 2)
     centres = rng.uniform(r[:, None], ends - r[:, None], (2, 2))
@@ -174,21 +169,16 @@ def opacity(shape: str, x: float, y: float, r: float, size=(32, 32)) -> np.ndarr
 def example(split: str, index: int, size, single_share: float = 0.15) -> dict:
   """Picture `index` of a split: {'image': uint8 [h w 3], 'caption': str}.
 
-  Args:
-    size: height and width.
-    single_share: share of the pictures of `train` that show one object.
+  single_share: share of the pictures of `train` that show one object.
   """
-  seed = (('train', 'test', 'test_pairs').index(split), index)
-  rng = np.random.default_rng(seed)
-  choices = SPLITS[split]
-  if split == 'train' and rng.random() < single_share:
-    choices = ONE_OBJECT
+  train = split == 'train'
+  rng = np.random.default_rng((list(SPLITS).index(split), index))
+  choices = ONE_OBJECT if train and rng.random() < single_share else SPLITS[split]
   scene = choices[rng.integers(len(choices))]
-  if split == 'train' and scene.second is not None:
-    if (rng.random() < FORWARD) != (scene.relation in ('left of', 'above')):
-      scene = scene.mirrored()
+  if train and scene.second is not None:
+    scene = scene.forward if rng.random() < FORWARD else scene.forward.mirrored()
   text = caption(scene)
-  if split == 'train' and rng.random() < PARAPHRASES:
+  if train and rng.random() < PARAPHRASES:
     text = rng.choice(paraphrases(scene))
   return {'image': draw(scene, rng, size), 'caption': str(text)}
 
@@ -197,8 +187,7 @@ ONE_OBJECT = tuple(scenes(SEEN_OBJECTS, 1))
 SPLITS = {
     'train': tuple(s for s in scenes(SEEN_OBJECTS, 2) if not s.held_out),
     'test': tuple(s for s in scenes(SEEN_OBJECTS, 2) if s.held_out),
-    'test_pairs': tuple(s for s in scenes() if s.unseen),
-}
+    'test_pairs': tuple(s for s in scenes() if s.unseen)}
 
 
 @dataclasses.dataclass
@@ -211,36 +200,23 @@ class ShapesConfig(tfds.core.BuilderConfig):
   def __post_init__(self):
     given, self.size = self.size, images.height_width(self.size)
     if min(self.size) < 8 or DRAWN % min(self.size):
-      raise ValueError(f'config.data.size is {given}; shapes are drawn at 8, 16, 32, '
-                       '64, 128 or 256 pixels along the shorter side.')
+      raise refused('size', given, '; shapes are drawn at 8, 16, 32, 64, 128 or 256 '
+                    'pixels along the shorter side.')
 
 
-class Shapes(tfds.core.GeneratorBasedBuilder):
-  """Writes the pictures of a ShapesConfig as ArrayRecord, without TensorFlow."""
+class Shapes(drawn.Drawn):
+  """The pictures of a ShapesConfig."""
   VERSION = tfds.core.Version('1.1.0')
+  SPLITS = ('train', 'test', 'test_pairs')
 
-  def _info(self):
-    return tfds.core.DatasetInfo(
-        builder=self,
-        description=__doc__,
-        features=tfds.features.FeaturesDict({
-            'image': tfds.features.Image(
-                shape=(*self.builder_config.size, 3), encoding_format='png'),
-            'caption': tfds.features.Text(),
-        }),
-        supervised_keys=('caption', 'image'))
+  @staticmethod
+  def config(c, name):
+    if (c.pictures, c.single_share) != (ShapesConfig.train, ShapesConfig.single_share):
+      name += f'_{c.pictures}_{c.single_share:g}'
+    return ShapesConfig(name=name, size=c.size, train=c.pictures,
+                        single_share=c.single_share)
 
-  def _split_generators(self, dl_manager):
-    del dl_manager
+  def examples(self, split):
     c = self.builder_config
-    sizes = {'train': c.train, 'test': c.test, 'test_pairs': c.test}
-    return {split: self._generate_examples(split, n) for split, n in sizes.items()}
-
-  def _generate_examples(self, split, n):
-    c = self.builder_config
-    for i in range(n):
-      item = example(split, i, c.size, c.single_share)
-      png = io.BytesIO()
-      Image.fromarray(item['image']).save(png, 'PNG', compress_level=1)
-      png.seek(0)
-      yield i, {'image': png, 'caption': item['caption']}
+    return ((i, example(split, i, c.size, c.single_share))
+            for i in range(c.train if split == 'train' else c.test))

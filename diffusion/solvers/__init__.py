@@ -8,21 +8,11 @@ from diffusion.solvers.adaptive import adaptive, dpm_solver_23
 from diffusion.solvers.solver import Solver, stateless
 
 SOLVERS = {  # (schedule, **options) -> Solver
-    'ddpm': first_order.ddpm,
-    'ddim': first_order.ddim,
-    'euler_ancestral': first_order.euler_ancestral,
-    'lcm': first_order.lcm,
-    'euler': runge_kutta.euler,
-    'heun': runge_kutta.heun,
-    'edm': runge_kutta.edm,
-    'dpmpp_2s': runge_kutta.dpmpp_2s,
-    'dpmpp_2m': multistep.dpmpp_2m,
-    'dpmpp_2m_sde': multistep.dpmpp_2m_sde,
-    'dpmpp_3m': multistep.dpmpp_3m,
-    'unipc': multistep.unipc,
-    'deis': multistep.deis,
-    'lms': multistep.lms,
-    'adaptive': adaptive,
-}
+    'ddpm': first_order.ddpm, 'ddim': first_order.ddim, 'lcm': first_order.lcm,
+    'euler_ancestral': first_order.euler_ancestral, 'euler': runge_kutta.euler,
+    'heun': runge_kutta.heun, 'edm': runge_kutta.edm, 'dpmpp_2s': runge_kutta.dpmpp_2s,
+    'dpmpp_2m': multistep.dpmpp_2m, 'dpmpp_2m_sde': multistep.dpmpp_2m_sde,
+    'dpmpp_3m': multistep.dpmpp_3m, 'unipc': multistep.unipc, 'deis': multistep.deis,
+    'lms': multistep.lms, 'adaptive': adaptive}
 
 __all__ = ['SOLVERS', 'Solver', 'dpm_solver_23', 'stateless']

@@ -6,7 +6,7 @@ from diffusion import specs
 from diffusion.posterior import half_log_snr
 from diffusion.process import append_dims
 from diffusion.schedules import time_from_log_snr
-from diffusion.solvers import multistep
+from diffusion.solvers.multistep import quadrature
 from diffusion.solvers.solver import Solver
 
 
@@ -14,8 +14,7 @@ def adaptive(schedule, *, rtol: float = 0.05, atol: float = 0.0078,
              most: int = 301) -> Solver:
   """`dpm_solver_23` as a solver; the given times fix only where it starts and ends."""
   specs.above_zero(rtol=rtol, atol=atol)
-  if most < 4:
-    raise ValueError(f'most is {most}; it must be 4 or more, for one step.')
+  specs.require(lambda n: n >= 4, 'it must be 4 or more, for one step', most=most)
   def solve(denoise, x, times):
     start = jnp.minimum(times[0], 0.999)  # where alpha is 0 it has no clock
     return dpm_solver_23(denoise, schedule, x, start, times[-2], rtol=rtol, atol=atol,
@@ -42,25 +41,20 @@ def dpm_solver_23(denoise, schedule, x, start, end, *, rtol: float = 0.05,
     most: evaluations of a picture at most. Whatever is not at `end` by then is taken
       as it is: its count is then above most - 4, and the tolerance was not kept.
 
-  Returns:
-    (x0 [b h w c], evaluations of each picture int32[b]). The network is evaluated for
-    the whole batch until its slowest picture is done.
+  Returns (x0 [b h w c], evaluations of each picture int32[b]). The network is evaluated
+  for the whole batch until its slowest picture is done.
   """
   goal = half_log_snr(schedule, jnp.asarray(end, x.dtype))
   across = lambda values: append_dims(values, x)
-
   def noise(y, at):
     """(x0, eps) of y at lambda f32[b]."""
     t = time_from_log_snr(schedule, 2 * at)
     x0 = denoise(across(schedule(t)[0]) * y, t)
     return x0, (y - x0) * across(jnp.exp(at))
-
   def mean_share(known, h):
-    """Of eps at a share `known` of h, in its mean over h[b]: multistep.quadrature."""
-    def one(h):
-      return multistep.quadrature(jnp.stack([jnp.zeros_like(h), known * h]), h, -1.0)[1]
-    return across(jax.vmap(one)(h))
-
+    """Of eps at a share `known` of h, in its mean over h[b]."""
+    return across(jax.vmap(lambda h: quadrature(
+        jnp.stack([jnp.zeros_like(h), known * h]), h, -1.0)[1])(h))
   def attempt(y, at, h):
     """Solutions of second and third order after h f32[b]: r1 = 1/3, r2 = 2/3."""
     def move(by, eps):
@@ -71,10 +65,7 @@ def dpm_solver_23(denoise, schedule, x, start, end, *, rtol: float = 0.05,
     _, eps_2 = noise(guess, at + 2 * h / 3)
     return (move(h, eps + 1.5 * (eps_1 - eps)),
             move(h, eps + mean_share(2 / 3, h) * (eps_2 - eps)))
-
-  def unfinished(at):
-    return at < goal - 1e-5
-
+  unfinished = lambda at: at < goal - 1e-5
   def body(carry):
     y, scale, at, h, count = carry
     active = unfinished(at)
@@ -88,11 +79,9 @@ def dpm_solver_23(denoise, schedule, x, start, end, *, rtol: float = 0.05,
     keep = lambda new, old: jnp.where(across(accept), new, old)
     return (keep(high, y), keep(jnp.abs(low), scale), jnp.where(accept, until, at),
             jnp.where(active, h * factor, h), count + 3 * active)
-
   def going(carry):
     _, _, at, _, count = carry
     return unfinished(at).any() & (count.max() + 3 < most)
-
   start = jnp.full(x.shape[:1], start, x.dtype)
   y = x / across(schedule(start)[0])
   count = jnp.zeros(x.shape[:1], jnp.int32)

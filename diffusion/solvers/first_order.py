@@ -1,4 +1,5 @@
 """One evaluation, no state: solvers that differ in how much noise they draw anew."""
+import functools
 import math
 
 import jax.numpy as jnp
@@ -18,12 +19,9 @@ def ddim(schedule, *, eta: float = 0.0) -> Solver:
   return stateless(step, stochastic=eta > 0)
 
 
-def euler_ancestral(schedule, *, eta: float = 1.0) -> Solver:
-  """Euler's method in sigma / alpha with new noise: DDIM by another name.
-
-  In x / alpha the slope over sigma / alpha is eps, so a step of Euler keeps x0 and eps.
-  """
-  return ddim(schedule, eta=eta)
+# Euler's method in sigma / alpha with new noise: the slope of x / alpha in it is eps,
+# so that a step keeps x0 and eps.
+euler_ancestral = functools.partial(ddim, eta=1.0)
 
 
 def lcm(schedule) -> Solver:
@@ -43,19 +41,16 @@ VARIANCES = {'posterior': 0.0, 'large': 1.0, 'learned': math.nan}  # Solver.frac
 def ddpm(schedule, *, variance: str = 'posterior') -> Solver:
   """Ancestral sampling, arXiv:2006.11239 alg. 2.
 
-  Args:
-    variance: of x_s given x_t. 'posterior' is right if all pictures are one (beta
-      tilde); 'large' if they are standard normal (beta, where variance is preserved);
-      'learned' is between them, arXiv:2102.09672 eq. 15: `denoise` then returns
-      [b h w 2c], x0 and how far from the first to the second.
+  variance: of x_s given x_t. 'posterior' is right if all pictures are one (beta tilde);
+  'large' if they are standard normal (beta, where variance is preserved); 'learned' is
+  between them, arXiv:2102.09672 eq. 15: x0 is then [b h w 2c], with how far it is from
+  the first to the second.
   """
-  if variance not in VARIANCES:
-    raise ValueError(
-        f"variance is {variance!r}; ddpm takes 'large', 'learned' or 'posterior'.")
+  specs.require(lambda name: name in VARIANCES,
+                "ddpm takes 'large', 'learned' or 'posterior'", variance=variance)
   learned, frac = variance == 'learned', VARIANCES[variance]
   if frac == 0:
     return ddim(schedule, eta=1.0)._replace(frac=frac)
-
   def step(denoise, x, x0, t, s, keys):
     now, then = schedule(t), schedule(s)
     x0, share = split_variance(x0, x)

@@ -1,9 +1,9 @@
 """One evaluation a step and a memory of the last ones: exponential integrators.
 
 By eq. (7) of process.py a step needs only the mean of x0 along it, under a weight that
-is known. The methods here take the polynomial through what was predicted
-so far for x0, and differ in its order, in whether it is one of x0 or of eps, and in the
-variable. With the mean for x0, `transfer` gives the step.
+is known. The methods here take the polynomial through the last predictions, and differ
+in its order, in whether it is one of x0 or of eps, and in the variable. With the mean
+for x0, `transfer` gives the step.
 """
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ class History(NamedTuple):
 
 
 def empty(x, n: int) -> History:
+  """For n predictions like x."""
   return History((jnp.zeros_like(x),) * n, (jnp.full((), jnp.nan, x.dtype),) * n)
 
 
@@ -33,7 +34,7 @@ def push(history: History, value, at) -> History:
 
 
 def pop(history: History) -> History:
-  return History(history.values[:-1], history.at[:-1])
+  return History(*(part[:-1] for part in history))
 
 
 def quadrature(at, h, rate: float, middle: bool = False, halved: bool = False):
@@ -70,33 +71,38 @@ def quadrature(at, h, rate: float, middle: bool = False, halved: bool = False):
 def drift(history: History, h, rate: float, **options):
   """The mean over a step of what is remembered, less the value at its start.
 
-  Args:
-    options: `middle` and `halved` of quadrature.
+  options: `middle` and `halved` of quadrature.
   """
   w = quadrature(jnp.stack(history.at) - history.at[0], h, rate, **options)
   start, *others = history.values
   return sum(w[i] * (other - start) for i, other in enumerate(others, 1))
 
 
-def multistep(schedule, order: int, eta: float = 0.0, **options) -> Solver:
-  """Polynomials of x0 in lambda: DPM-Solver++, ODE and SDE.
+def multistep(schedule, order: int, eta: float = 0.0, *, of_eps: bool = False,
+              clock=half_log_snr, rate: float = 1.0, **options) -> Solver:
+  """Polynomials of x0 in lambda, DPM-Solver++, ODE and SDE; or of eps.
 
-  The first steps, and one to or from an infinite lambda, are of lower order.
+  The first steps, and one to or from an infinite lambda, are of lower order. With those
+  of eps x_s / alpha_s = x_t / alpha_t + int eps d(sigma / alpha).
 
   Args:
-    order: how many values of x0 a step uses.
+    order: how many values a step uses.
     eta: of the noise. The SDE decays noise (1 + eta) times as fast and adds new.
+    clock: (schedule, t) -> u, the variable of the polynomials.
+    rate: d(sigma / alpha) is e^(rate u) du, up to a factor; for x0 that of eq. (7).
     options: of quadrature.
   """
-  specs.not_negative(eta=eta)
+  specs.between(0, 10, eta=eta)
   def step(denoise, x, x0, history, t, s, keys):
     now, then = schedule(t), schedule(s)
-    history = push(history, x0, half_log_snr(schedule, t))
-    h = half_log_snr(schedule, s) - history.at[0]
-    mean = x0 + drift(history, h, 1 + eta, **options)
+    value = eps_in(x, x0, now) if of_eps else x0
+    history = push(history, value, clock(schedule, t))
+    away = drift(history, clock(schedule, s) - history.at[0], rate + eta, **options)
+    if of_eps:  # the x0 for which the mean eps would lead to x; none at alpha = 0
+      away *= -jnp.where(now[0] > 0, now[1] / now[0], 0.0)
     noise_std = (
         then[1] * jnp.sqrt(1 - sigma_ratio(now, then)**(2 * eta)) if eta else None)
-    return transfer(x, mean, now, then, noise_std, keys), pop(history)
+    return transfer(x, x0 + away, now, then, noise_std, keys), pop(history)
   return Solver(lambda x: empty(x, order - 1), step, stochastic=eta > 0,
                 remembers=order > 1)
 
@@ -104,8 +110,7 @@ def multistep(schedule, order: int, eta: float = 0.0, **options) -> Solver:
 def dpmpp_2m(schedule, *, middle: bool = True) -> Solver:
   """DPM-Solver++(2M), arXiv:2211.01095 alg. 2.
 
-  Args:
-    middle: take x0 in the middle of the step, as there; False: its exact mean.
+  middle: take x0 in the middle of the step, as there; False: its exact mean.
   """
   return multistep(schedule, 2, middle=middle)
 
@@ -118,34 +123,16 @@ def dpmpp_2m_sde(schedule, *, eta: float = 1.0, middle: bool = True) -> Solver:
 def dpmpp_3m(schedule, *, eta: float = 0.0, halved: bool = False) -> Solver:
   """DPM-Solver++(3M), and with eta > 0 its SDE.
 
-  Args:
-    halved: take half of the second difference of x0, as diffusers and k-diffusion do;
-      the order is then 2.
+  halved: take half of the second difference of x0, as diffusers and k-diffusion do; the
+  order is then 2.
   """
   return multistep(schedule, 3, eta, halved=halved)
 
 
 def eps_multistep(schedule, order: int, clock, rate: float) -> Solver:
-  """Polynomials of eps: x_s / alpha_s = x_t / alpha_t + int eps d(sigma / alpha).
-
-  Args:
-    clock: (schedule, t) -> the variable of the polynomials.
-    rate: d(sigma / alpha) is e^(rate u) du, up to a factor, u being that variable.
-
-  Raises:
-    ValueError: if the order is not 1 to 4.
-  """
-  if order not in (1, 2, 3, 4):
-    raise ValueError(f'order is {order}; it must be 1, 2, 3 or 4.')
-
-  def step(denoise, x, x0, history, t, s, keys):
-    now, then = schedule(t), schedule(s)
-    history = push(history, eps_in(x, x0, now), clock(schedule, t))
-    away = drift(history, clock(schedule, s) - history.at[0], rate)
-    # The x0 for which the mean eps would lead to x; at alpha = 0 there is no drift.
-    mean = x0 - away * jnp.where(now[0] > 0, now[1] / now[0], 0.0)
-    return transfer(x, mean, now, then), pop(history)
-  return Solver(lambda x: empty(x, order - 1), step, remembers=order > 1)
+  """`multistep` of eps; raises ValueError if the order is not 1 to 4."""
+  specs.require(lambda n: n in (1, 2, 3, 4), 'it must be 1, 2, 3 or 4', order=order)
+  return multistep(schedule, order, of_eps=True, clock=clock, rate=rate)
 
 
 def deis(schedule, *, order: int = 3) -> Solver:
@@ -164,15 +151,10 @@ def lms(schedule, *, order: int = 4) -> Solver:
 def unipc(schedule, *, order: int = 2) -> Solver:
   """UniPC with B2(h) = e^h - 1: arXiv:2302.04867 alg. 1 and 2.
 
-  The predictor is DPM-Solver++. What the network says of the prediction also corrects
-  it, in a polynomial of one order more; so a correction costs no evaluation.
-
-  Args:
-    order: 2 or 3, of the predictor.
+  The predictor is DPM-Solver++ of order 2 or 3. What the network says of the prediction
+  also corrects it, in a polynomial of one order more: a correction costs no evaluation.
   """
-  if order not in (2, 3):
-    raise ValueError(f'order is {order}; unipc takes 2 or 3.')
-
+  specs.require(lambda n: n in (2, 3), 'unipc takes 2 or 3', order=order)
   def step(denoise, x, x0, state, t, s, keys):
     x_last, t_last, history = state
     now, at = schedule(t), half_log_snr(schedule, t)
@@ -181,7 +163,6 @@ def unipc(schedule, *, order: int = 2) -> Solver:
     mean = history.values[0] + drift(with_new, h, 1.0, middle=True)
     corrected = transfer(x_last, mean, schedule(t_last), now)
     x = jnp.where(jnp.isfinite(h), corrected, x)
-
     history = pop(push(history, x0, at))
     mean = x0 + drift(history, half_log_snr(schedule, s) - at, 1.0, middle=True)
     return transfer(x, mean, now, schedule(s)), (x, t, history)

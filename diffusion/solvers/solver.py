@@ -8,9 +8,8 @@ class Solver(NamedTuple):
 
   Attributes:
     init: x -> state.
-    step: (denoise, x, x0, state, t, s, keys) -> (x, state). x0 is what the network says
-      of x at t; `denoise(x, t) -> x0` is for further evaluations, never at s = 0. keys:
-      [b], one a picture.
+    step: (denoise, x, x0, state, t, s, keys [b]) -> (x, state). x0 is what the network
+      says of x at t; `denoise(x, t) -> x0` is for further evaluations, never at s = 0.
     perturb: (x, t, keys) -> (x, t), done before the first evaluation of a step.
     upward: (x, t, s, keys) -> x: a step to s > t without the network. Where it is None,
       steps up are integrated as any other.

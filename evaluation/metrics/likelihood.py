@@ -7,11 +7,11 @@ from data import sources
 import diffusion
 from diffusion import editing, likelihood, process as processes, vlb as bounds
 from evaluation import scores
-from evaluation.metrics.metric import Metric
 from inference import edits, requests, sampler
+from models.autoencoders import AUTOENCODERS
 
 
-def bits_per_dim(c, generate) -> Metric:
+def bits_per_dim(c, generate) -> scores.Metric:
   """'bits_per_dim' of pictures with their captions, by the ODE: arXiv:2011.13456.
 
   Of pictures with noise of one grey level added, in config.sample.steps steps.
@@ -20,7 +20,7 @@ def bits_per_dim(c, generate) -> Metric:
   return measured(c, 'bits_per_dim', ode_bits, f'{c.sample.steps} steps of the ODE')
 
 
-def vlb(c, generate) -> Metric:
+def vlb(c, generate) -> scores.Metric:
   """'vlb', the variational bound of all the steps of training: arXiv:2006.11239 eq. 5.
 
   The variance of a step is that of config.sample.solver, and so is what is clipped.
@@ -74,13 +74,13 @@ def bound_bits(c, module):
   return jax.jit(bits)
 
 
-def measured(c, name: str, build_bits, source: str) -> Metric:
+def measured(c, name: str, build_bits, source: str) -> scores.Metric:
   """A Metric of config.eval.num pictures of the source's split config.eval.split."""
-  if c.autoencoder.name != 'none':
+  if not getattr(AUTOENCODERS.get(c.autoencoder.name), 'pixels', False):
     raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
                      'dimension are known of models of pixels alone.')
   data = c.data.copy_and_resolve_references()
-  if data.source in sources.SPLIT:
+  if sources.has_splits(data):
     data.split = c.eval.split
 
   def measure(model, seed: int, progress=None):
@@ -100,4 +100,4 @@ def measured(c, name: str, build_bits, source: str) -> Metric:
       if report:
         report(i + len(some))
     return {name: scores.mean(np.concatenate(found), source)}
-  return Metric({name: 'bits'}, measure)
+  return scores.Metric({name: 'bits'}, measure)

@@ -5,7 +5,6 @@ from configs import base
 from data.sources import shapes
 from evaluation import scores
 from evaluation.metrics import shapes_scorer
-from evaluation.metrics.metric import Metric
 
 WORLD = shapes_scorer.World(
     shapes.CANVAS, shapes.COLOURS, shapes.SHAPES, shapes.opacity)
@@ -16,7 +15,7 @@ KINDS = {  # of prompts, and the scenes that they are drawn from
 }
 
 
-def prompt_accuracy(c, generate) -> Metric:
+def prompt_accuracy(c, generate) -> scores.Metric:
   """'accuracy/KIND' for each of config.eval.kinds, config.eval.num prompts each.
 
   Beside it 'scorer/KIND', the share of as many true pictures that the scorer, which
@@ -48,7 +47,7 @@ def prompt_accuracy(c, generate) -> Metric:
     return found
   units = {f'{name}/{slug}': '%' for slug in slugs.values()
            for name in ('accuracy', 'scorer')}
-  return Metric(units, measure)
+  return scores.Metric(units, measure)
 
 
 def scenes_of(kind: str, num: int, seed: int):

@@ -10,31 +10,8 @@ from models.backbones import unet_blocks
 EPS = 1e-6  # of normalisation
 
 
-class ResBlock(nn.Module):
-  """Two convolutions as a residual, without a condition."""
-  width: int
-  groups: int
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, x):
-    """x: [b h w d]. Returns [b h w width]."""
-    h = x
-    for i in (1, 2):
-      h = nn.silu(layers.Norm(self.groups, eps=EPS, name=f'norm_{i}')(h))
-      h = nn.Conv(self.width, (3, 3), dtype=self.dtype, name=f'conv_{i}')(h)
-    if x.shape[-1] != self.width:
-      x = nn.Dense(self.width, dtype=self.dtype, name='skip')(x)
-    return x + h
-
-
 class Half(nn.Module):
-  """What both halves have.
-
-  Attributes:
-    channels: of what comes out.
-    width, channel_mult, num_res_blocks, groups, quant: as in KL.
-  """
+  """What both halves have. channels: of what comes out. The others are as in KL."""
   channels: int
   width: int
   channel_mult: tuple[int, ...]
@@ -47,15 +24,15 @@ class Half(nn.Module):
     return nn.Conv(width, (3, 3), dtype=self.dtype, name=name, **kwargs)(x)
 
   def block(self, name, level, x):
-    return ResBlock(self.width * self.channel_mult[level], self.groups, self.dtype,
-                    name=name)(x)
+    width = self.width * self.channel_mult[level]
+    return unet_blocks.ResBlock(width, self.groups, EPS, False, 0.0, False, self.dtype,
+                                name=name)(x)
 
   def middle(self, x):
-    last = len(self.channel_mult) - 1
-    x = self.block('middle_0', last, x)
+    x = self.block('middle_0', -1, x)
     x = unet_blocks.SelfAttention(1, self.groups, EPS, False, False, self.dtype,
-                           name='middle_0_attention')(x, None, None)
-    return self.block('middle_1', last, x)
+                                  name='middle_0_attention')(x, None, None)
+    return self.block('middle_1', -1, x)
 
   def out(self, x):
     x = nn.silu(layers.Norm(self.groups, eps=EPS, name='norm_out')(x))
@@ -123,50 +100,35 @@ class KL(nn.Module):
   shift: float = 0.0
   quant: bool = True
   dtype: Any = jnp.float32
-
-  @property
-  def factor(self) -> int:
-    """Pixels a side that one latent stands for."""
-    return 2 ** (len(self.channel_mult) - 1)
+  signed = ('shift',)
+  positive = ('channels', 'width', 'channel_mult', 'num_res_blocks', 'groups', 'scale')
+  factor = property(lambda self: 2 ** (len(self.channel_mult) - 1))
 
   def setup(self):
-    shared = dict(width=self.width, channel_mult=self.channel_mult, groups=self.groups,
-                  num_res_blocks=self.num_res_blocks, quant=self.quant,
-                  dtype=self.dtype)
-    self.encoder = Encoder(2 * self.channels, **shared)
-    self.decoder = Decoder(3, **shared)
+    shared = (self.width, self.channel_mult, self.num_res_blocks, self.groups,
+              self.quant, self.dtype)
+    self.encoder = Encoder(2 * self.channels, *shared)
+    self.decoder = Decoder(3, *shared)
 
   def moments(self, x):
-    """Mean and log variance of the latents of pictures, side by side.
-
-    x: f32[b h w 3] in [-1, 1], h and w multiples of factor. Returns f32[b h/f w/f
-    2*channels].
-    """
+    """Mean and log variance of latents, side by side: f32[b h/f w/f 2*channels]."""
     return self.encoder(x).astype(jnp.float32)
 
   def draw(self, moments, eps=None):
-    """Latents, as a diffusion model sees them.
-
-    moments: as `moments` gives them. eps: f32[b h/f w/f channels], normal; None gives
-    the mean. Returns f32[b h/f w/f channels].
-    """
+    """Latents as a diffusion model sees them: the mean, or drawn by eps."""
     mean, log_var = jnp.split(moments, 2, -1)
     if eps is not None:
       mean += jnp.exp(jnp.clip(log_var, -30, 20) / 2) * eps
     return (mean - self.shift) * self.scale
 
   def decode(self, z):
-    """z: f32[b h/f w/f channels], as `draw` gives it. Returns f32[b h w 3]."""
+    """The way back."""
     return self.decoder(z / self.scale + self.shift).astype(jnp.float32)
 
   def __call__(self, x, eps):
     return self.decode(self.draw(self.moments(x), eps))
 
   def check(self):
-    """Raises ValueError for fields that make no sense."""
-    key = 'config.autoencoder'
-    checks.positive(self, key, 'channels', 'width', 'channel_mult', 'num_res_blocks',
-                    'groups', 'scale')
     for mult in self.channel_mult:
-      checks.divides(f'{key}.groups', self.groups, self.width * mult,
+      checks.divides('config.autoencoder.groups', self.groups, self.width * mult,
                      'the width of a level')

@@ -9,19 +9,16 @@ class Pixels(nn.Module):
   """Pictures f32[b h w 3] in [-1, 1] as their own latents."""
   dtype: Any = jnp.float32
   channels, factor = 3, 1
+  pixels = True  # what is noised: x0 can be clipped, and has bits
 
   def check(self):
     """There is nothing to check."""
 
   def moments(self, x):
-    """Returns x, which is all there is to know of it."""
     return x
 
   def draw(self, moments, eps=None):
-    """Returns the pictures: nothing is drawn at random."""
-    del eps
     return moments
 
   def decode(self, z):
-    """The way back."""
     return z

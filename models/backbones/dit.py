@@ -1,4 +1,5 @@
 """Diffusion transformers: DiT, SiT and PixArt-alpha."""
+import functools
 from typing import Any
 
 from flax import linen as nn
@@ -8,8 +9,6 @@ from models import attention, checks, layers
 from models.backbones import backbone
 
 FEATURES = 256  # sinusoids of time, and of each size
-POSITIONS = ('fixed', 'learned', 'rope')
-POOLED = ('table', 'mlp')
 
 
 def modulated(x, shift, scale):
@@ -38,29 +37,24 @@ class Block(nn.Module):
     d = x.shape[-1]
     if self.adaln_single:
       scale_shift_table = self.param('table', nn.initializers.normal(d**-0.5), (6, d))
-      c = c + scale_shift_table.astype(self.dtype)
-      modulations = [part[:, 0] for part in jnp.split(c, 6, 1)]
+      modulations = (c + scale_shift_table.astype(self.dtype)).swapaxes(0, 1)
     else:
       modulations = layers.Modulation(6, d, self.dtype, name='modulation')(c)
     shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulations
-    def attend(name, x, *args, **kwargs):
-      return attention.Attention(self.heads, self.qk_norm, bias=True, dtype=self.dtype,
-                                 name=name, **kwargs)(x, *args)
-    h = attend('self', modulated(x, shift_1, scale_1), None, None, rotate)
+    attend = functools.partial(attention.Attention, self.heads, self.qk_norm, bias=True,
+                               dtype=self.dtype)
+    h = attend(name='self')(modulated(x, shift_1, scale_1), rotate=rotate)
     x = x + gate_1[:, None] * h
     if self.cross_attention:
-      x = x + attend('cross', x, text, mask, zero=True)
+      x = x + attend(name='cross', zero=True)(x, text, mask)
     h = layers.MLP(4 * d, dtype=self.dtype, name='mlp')(modulated(x, shift_2, scale_2))
     return x + gate_2[:, None] * h
 
 
-class DiT(backbone.Backbone):
+class DiT(backbone.Transformer):
   """Predicts the diffusion target of a noised picture, patch by patch.
 
   Attributes:
-    channels: of the picture.
-    out_channels: of the prediction, more than `channels` where a variance is learned; 0
-      for as many.
     width, depth, heads: of the transformer.
     patch: side of a patch, in pixels.
     positions: 'fixed', sinusoids of row and column, `pos_scale` apart; 'learned';
@@ -87,29 +81,18 @@ class DiT(backbone.Backbone):
   cross_attention: bool = False
   pooled: str = 'table'
   size_embedding: bool = False
-  num_taps = property(lambda self: self.depth)
+  positive = (*backbone.Transformer.positive, 'pos_scale')
+  choices = backbone.Backbone.choices | dict(
+      positions=('fixed', 'learned', 'rope'), pooled=('table', 'mlp'))
+  any_size = property(lambda self: self.positions != 'learned')
 
-  @property
-  def needs(self):
-    """Text and sizes where it attends to one and is told the other."""
-    fields = {'text': self.cross_attention, 'sizes': self.size_embedding}
-    return frozenset(name for name, told in fields.items() if told)
+  needs = property(lambda self: frozenset(
+      ['text'] * self.cross_attention + ['sizes'] * self.size_embedding))
+  reads = property(lambda self: self.needs | frozenset(
+      ['pooled'] + ['mask'] * self.cross_attention))
 
-  @property
-  def reads(self):
-    """What it needs, what belongs to a text, and a summary if there is one."""
-    return self.needs | {'pooled'} | ({'mask'} if self.cross_attention else set())
-
-  @property
-  def any_size(self) -> bool:
-    """Whether no table has a row for each place."""
-    return self.positions != 'learned'
-
-  @nn.compact
-  def __call__(self, x, scalars, context, taps=()):
-    """As in Backbone; h and w are multiples of patch."""
-    self.check_call(scalars, context, taps)
-    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
+  def run(self, x, scalars, context, taps):
+    x, h, w = self.patches(x)
     rotate = lambda y: y
     if self.positions == 'fixed':
       x = x + layers.positions(h, w, self.width, step=self.pos_scale).astype(self.dtype)
@@ -125,43 +108,32 @@ class DiT(backbone.Backbone):
                   self.dtype, name='blocks')
     x, tapped = layers.repeat([(block, self.depth)], self.remat, x, self.modulations(c),
                               text, context.mask, rotate, taps=taps)
-    x = modulated(x, *self.last_modulations(c))
-    out = self.out_channels or self.channels
-    x = nn.Dense(out * self.patch**2, dtype=jnp.float32, name='out',
-                 kernel_init=nn.initializers.zeros)(x)
-    x = layers.depth_to_space(x.reshape(len(x), h, w, -1), self.patch)
-    return (x, tapped) if taps else x
+    return self.pictures(modulated(x, *self.last_modulations(c)), h, w), tapped
 
   def check(self, size):
-    """Raises ValueError for fields that do not go together, at (h, w)."""
-    key = 'config.model'
-    checks.transformer(self, key, size)
-    checks.positive(self, key, 'pos_scale')
-    checks.one_of(self, key, positions=POSITIONS, pooled=POOLED)
+    super().check(size)
     if self.size_embedding:
-      checks.divides(f'{key}.size_embedding: 3', 3, self.width, f'{key}.width')
-    if self.positions == 'rope' and self.width // self.heads % 4:
-      raise ValueError(f'{key}.width / {key}.heads is {self.width // self.heads}; '
-                       'it must be a multiple of 4 for positions=rope.')
+      checks.divides('config.model.size_embedding: 3', 3, self.width,
+                     'config.model.width')
+    head = self.width // self.heads
+    checks.require(self.positions != 'rope' or head % 4 == 0,
+                   'config.model.width / config.model.heads', head,
+                   'it must be a multiple of 4 for positions=rope.')
 
   def condition(self, scalars, context):
     """What modulates the blocks: [b width]."""
-    def mlp(name, y, width=self.width):
-      return layers.MLP(width, width, 'silu', dtype=self.dtype, name=name)(y)
-    c = layers.embed_scalars(
-        scalars, self.scalars, self.time_unit, lambda t: layers.sinusoids(t, FEATURES),
-        lambda waves: mlp('time', waves), self.dtype)
-    if context.pooled is not None and self.pooled == 'table':
-      c = c + nn.Dense(self.width, use_bias=False, dtype=self.dtype, name='pooled',
-                       kernel_init=nn.initializers.normal(0.02))(context.pooled)
-    elif context.pooled is not None:
-      c = c + mlp('pooled', context.pooled)
+    c = self.embed(scalars, lambda t: layers.sinusoids(t, FEATURES),
+                   self.silu_mlp('time', self.width))
+    if context.pooled is not None:
+      pooled = self.silu_mlp('pooled', self.width) if self.pooled == 'mlp' else (
+          nn.Dense(self.width, use_bias=False, dtype=self.dtype, name='pooled',
+                   kernel_init=nn.initializers.normal(0.02)))
+      c = c + pooled(context.pooled)
     if self.size_embedding:
       waves = layers.sinusoids(self.size_numbers(context.sizes), FEATURES)  # [b 3 f]
-      third = self.width // 3
-      c = c + jnp.concatenate([
-          mlp('size', waves[:, :2], third).reshape(len(c), -1),
-          mlp('ratio', waves[:, 2], third)], -1)
+      sides = self.silu_mlp('size', self.width // 3)(waves[:, :2]).reshape(len(c), -1)
+      ratio = self.silu_mlp('ratio', self.width // 3)(waves[:, 2])
+      c = c + jnp.concatenate([sides, ratio], -1)
     return c
 
   def size_numbers(self, sizes):
@@ -170,11 +142,11 @@ class DiT(backbone.Backbone):
     return jnp.stack([height, width, height / width], -1)
 
   def modulations(self, c):
-    """What each block takes of the condition."""
+    """What blocks take of the condition: [b width]; [b 6 width] if adaln_single."""
     if not self.adaln_single:
       return c
     parts = layers.Modulation(6, self.width, self.dtype, name='modulation')(c)
-    return jnp.stack(parts, 1)  # [b 6 d]
+    return jnp.stack(parts, 1)
 
   def last_modulations(self, c):
     """Shift and scale before the last layer."""

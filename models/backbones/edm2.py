@@ -126,7 +126,6 @@ class EDM2(backbone.Backbone):
   """Predicts the diffusion target of a noised picture.
 
   Attributes:
-    channels: of the picture and of the prediction.
     width, channel_mult, num_res_blocks, attention: as in UNet, the middle having
       attention too.
     head_width: channels of an attention head.
@@ -141,48 +140,29 @@ class EDM2(backbone.Backbone):
   time_unit: str = 'edm'
   dropout: float = 0.0
   reads = frozenset({'pooled'})  # of a class
+  shares = ('dropout',)
+  positive = ('width', 'channel_mult', 'num_res_blocks', 'head_width')
 
-  @nn.compact
-  def __call__(self, x, scalars, context, taps=()):
-    """As in Backbone; h and w are multiples of 2 ** (levels - 1)."""
-    self.check_call(scalars, context, taps)
+  def run(self, x, scalars, context, taps):
     def layer(name, width, **kwargs):
       return MPConv((width,), dtype=self.dtype, name=name, **kwargs)
-    first, wide = (self.width * mult for mult in (
-        self.channel_mult[0], max(self.channel_mult)))
-    c = layers.embed_scalars(scalars, self.scalars, self.time_unit, MPFourier(first),
-                             layer('time', wide), self.dtype)
+    first = self.width * self.channel_mult[0]
+    wide = self.width * max(self.channel_mult)
+    c = self.embed(scalars, MPFourier(first), layer('time', wide))
     if (pooled := context.pooled) is not None:
-      label = layer('pooled', wide)(pooled * math.sqrt(pooled.shape[-1]))
-      c = mp_sum(c, label, 0.5)
+      c = mp_sum(c, layer('pooled', wide)(pooled * math.sqrt(pooled.shape[-1])), 0.5)
     c = mp_silu(c)
-
-    def run(name, x, width, encodes, attends=False, way='same'):
-      block = Block(width, encodes, width // self.head_width if attends else 0,
+    def block(name, x, width, attends, up=False, way='same'):
+      block = Block(width, not up, width // self.head_width if attends else 0,
                     self.dropout, self.dtype, way, name=name)
       return layers.remat(block, self.remat, x, c)
-    def block(name, x, level, up, last):
-      del last
-      return run(name, x, self.width * self.channel_mult[level], not up,
-                 self.attention[level])
-    def middle(x):
-      x = run('middle_0', x, x.shape[-1], False, True)
-      return run('middle_1', x, x.shape[-1], False)
     x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)  # in place of biases
     x = layer('in', first, size=3)(x)
-    x = unet_blocks.hourglass(
-        x, len(self.channel_mult), self.num_res_blocks, block=block, middle=middle,
-        join=mp_cat,
-        down=lambda x, i: run(f'down_{i}', x, x.shape[-1], True, way='down'),
-        up=lambda x, i: run(f'up_{i}', x, x.shape[-1], False, way='up'))
+    x = unet_blocks.hourglass(self, x, block, mp_cat, mid_attention=1)
     gain = self.param('gain', nn.initializers.zeros, ())
-    return MPConv((self.channels,), 3, name='out')(x, gain)
+    return MPConv((self.channels,), 3, name='out')(x, gain), {}
 
   def check(self, size):
-    """Raises ValueError for fields that do not go together, at (h, w)."""
-    key = 'config.model'
-    checks.backbone(self, key)
-    checks.positive(self, key, 'width', 'channel_mult', 'num_res_blocks', 'head_width')
-    checks.levels(self, key, 'head_width')
+    checks.levels(self, 'head_width')
     checks.multiple(size, 2 ** (len(self.channel_mult) - 1),
                     '2 for each level but the first')

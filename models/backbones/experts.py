@@ -5,35 +5,15 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from models import layers
+
 STD = 0.02  # of first weights, but for those that end a residual
-
-
-class MLP(nn.Module):
-  """Two layers without biases, and a third that gates the first if `gated`."""
-  hidden: int
-  gated: bool
-  std: float
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, x):
-    """x: [... d]. Returns the same."""
-    def dense(name, width, std, y):
-      return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name,
-                      kernel_init=nn.initializers.normal(std))(y)
-    h = dense('up', self.hidden, STD, x)
-    if self.gated:
-      h = nn.silu(dense('gate', self.hidden, STD, x)) * h
-    else:
-      h = nn.gelu(h, approximate=False)
-    return dense('down', x.shape[-1], self.std, h)
 
 
 class Experts(nn.Module):
   """MLPs that each choose the tokens they work on (arXiv:2202.09368).
 
-  Attributes:
-    capacity: how many experts a token has on average; any one has from none to all.
+  capacity: how many experts a token has on average; any one has from none to all.
   """
   experts: int
   capacity: float
@@ -49,9 +29,10 @@ class Experts(nn.Module):
     shares = nn.softmax(router(x)).swapaxes(1, 2)  # [b e n], summing to 1 over experts
     k = int(self.capacity * x.shape[1] / self.experts)
     share, chosen = jax.lax.top_k(shares, k)       # [b e k]
-    mlps = nn.vmap(MLP, in_axes=1, out_axes=1, variable_axes={'params': 0},
+    mlps = nn.vmap(layers.MLP, in_axes=1, out_axes=1, variable_axes={'params': 0},
                    split_rngs={'params': True}, axis_size=self.experts)
-    mlps = mlps(self.hidden, False, self.std, self.dtype, name='expert_blocks')
+    mlps = mlps(self.hidden, act='gelu', bias=False, stds=(STD, self.std),
+                dtype=self.dtype, name='expert_blocks')
     y = mlps(jax.vmap(lambda x, places: x[places])(x, chosen))  # [b e k d]
     add = jax.vmap(lambda total, places, y: total.at[places].add(y))
     total = add(jnp.zeros(x.shape, jnp.float32), chosen, share[..., None] * y)

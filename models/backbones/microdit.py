@@ -33,12 +33,15 @@ def rounded(width: int, multiple: int) -> int:
   return -(-width // multiple) * multiple
 
 
+def gated_mlp(hidden: int, multiple: int, std: float, dtype):
+  """Of two thirds of the hidden width: a third layer gates the first."""
+  return layers.MLP(rounded(2 * hidden // 3, multiple), act='silu', gated=True,
+                    bias=False, stds=(experts.STD, std), dtype=dtype, name='mlp')
+
+
 class Attention(nn.Module):
   """Attention in a width of its own; queries and keys are normalised, all heads as one.
-
-  Attributes:
-    std: of the last layer's first weights.
-  """
+  std: of the last layer's first weights."""
   heads: int
   head_width: int
   std: float
@@ -47,15 +50,13 @@ class Attention(nn.Module):
   @nn.compact
   def __call__(self, x, context):
     """x: [b n d]. context: [b m e]. Returns [b n d]."""
-    def project(name, y):
-      return nn.DenseGeneral(
-          (self.heads, self.head_width), use_bias=False, dtype=self.dtype, name=name,
-          kernel_init=nn.initializers.normal(experts.STD))(y)
-    def normed(name, y):
-      flat = y.reshape(*y.shape[:2], -1)
-      return norm(flat, name, affine=False).reshape(y.shape)
-    q, k = normed('q_norm', project('q', x)), normed('k_norm', project('k', context))
-    y = attention.attend(q, k, project('v', context))
+    q, k, v = (nn.DenseGeneral(
+        (self.heads, self.head_width), use_bias=False, dtype=self.dtype, name=name,
+        kernel_init=nn.initializers.normal(experts.STD))(y)
+               for name, y in (('q', x), ('k', context), ('v', context)))
+    q, k = (norm(y.reshape(*y.shape[:2], -1), f'{name}_norm', False).reshape(y.shape)
+            for name, y in (('q', q), ('k', k)))
+    y = attention.attend(q, k, v)
     return nn.DenseGeneral(x.shape[-1], axis=(-2, -1), use_bias=False, dtype=self.dtype,
                            kernel_init=nn.initializers.normal(self.std), name='out')(y)
 
@@ -64,9 +65,7 @@ class Block(nn.Module):
   """Attention, attention over the text and an MLP, the middle one without a condition.
 
   Attributes:
-    attention: width of self-attention, as a share of the block's.
-    mlp: the hidden width, as a multiple of the block's.
-    multiple: up to a multiple of which hidden widths are rounded.
+    attention, mlp, multiple: as in MicroDiT, for this block.
     experts: 0 for one gated MLP, of two thirds of the hidden width.
     std: of the first weights that end a residual.
   """
@@ -91,13 +90,10 @@ class Block(nn.Module):
       mlp = experts.Experts(self.experts, self.capacity, rounded(hidden, self.multiple),
                             self.std, self.dtype, name='mlp')
     else:
-      mlp = experts.MLP(rounded(2 * hidden // 3, self.multiple), True, self.std,
-                        self.dtype, name='mlp')
-    def attend(name, heads, x, context):
-      return Attention(heads, self.head_width, self.std, self.dtype,
-                       name=name)(x, context)
-    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation(
-        c, 6, d, self.dtype)
+      mlp = gated_mlp(hidden, self.multiple, self.std, self.dtype)
+    def attend(name, heads, *args):
+      return Attention(heads, self.head_width, self.std, self.dtype, name=name)(*args)
+    shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation(c, 6, d, self.dtype)
     h = moved(norm(x, 'norm_1'), shift_1, scale_1)
     x = x + gate_1[:, None] * attend('self', own, h, h)
     x = x + attend('cross', heads, norm(x, 'norm_2'), text)
@@ -117,9 +113,7 @@ class TextBlock(nn.Module):
     h = norm(x, 'norm_1')
     x = x + Attention(d // self.head_width, self.head_width, 0.0, self.dtype,
                       name='self')(h, h)
-    hidden = rounded(2 * 4 * d // 3, self.multiple)
-    mlp = experts.MLP(hidden, True, 0.0, self.dtype, name='mlp')
-    return x + mlp(norm(x, 'norm_2'))
+    return x + gated_mlp(4 * d, self.multiple, 0.0, self.dtype)(norm(x, 'norm_2'))
 
 
 class Projection(nn.Module):
@@ -136,14 +130,13 @@ class Projection(nn.Module):
     return dense('down', norm(nn.gelu(dense('up', x)), 'norm'))
 
 
-class MicroDiT(backbone.Backbone):
+class MicroDiT(backbone.Transformer):
   """Predicts the diffusion target of a noised picture (arXiv:2407.15811).
 
   As in the paper, padding is text like any other, and the text's mean is its summary.
   Training on a part of the patches, the paper's masking after the mixer, is not here.
 
   Attributes:
-    channels: of the picture and of the prediction.
     width, depth: of the blocks; every second one but the last has experts.
     heads: in each attention over the text; self-attention has a share of them.
     patch: side of a patch, in pixels.
@@ -170,20 +163,17 @@ class MicroDiT(backbone.Backbone):
   mixer_depth: int = 6
   time_unit: str = 'edm'
   reads = needs = frozenset({'text'})
-  num_taps = property(lambda self: self.depth)  # without those of the mixer
+  positive = (*backbone.Transformer.positive, 'pos_scale', 'attention', 'mlp',
+              'multiple', 'experts', 'capacity', 'mixer_width', 'mixer_depth')
 
-  @nn.compact
-  def __call__(self, x, scalars, context, taps=()):
-    """As in Backbone; h and w are multiples of patch."""
-    self.check_call(scalars, context, taps)
-    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
+  def run(self, x, scalars, context, taps):
+    x, h, w = self.patches(x)
     x = x + layers.positions(h, w, self.width, step=self.pos_scale).astype(self.dtype)
     head_width = self.width // self.heads
     text = Projection(self.width, self.dtype, name='text')(context.text)
     text = TextBlock(head_width, self.multiple, self.dtype, name='text_block')(text)
-    c = layers.embed_scalars(
-        scalars, self.scalars, self.time_unit, lambda t: layers.sinusoids(t, FEATURES),
-        layers.MLP(self.width, self.width, dtype=self.dtype, name='time'), self.dtype)
+    c = self.embed(scalars, lambda t: layers.sinusoids(t, FEATURES), layers.MLP(
+        self.width, self.width, dtype=self.dtype, name='time'))
     c = c + Projection(self.width, self.dtype, name='pooled')(text.mean(1))
 
     def fit(name, y, width):
@@ -208,28 +198,19 @@ class MicroDiT(backbone.Backbone):
               i % 2 and i < self.depth - 1, i + 1)
       if i in taps:
         tapped[i] = x
-
     shift, scale = modulation(c, 2, self.width, self.dtype)
-    x = moved(norm(x, 'norm'), shift, scale)
-    x = nn.Dense(self.channels * self.patch**2, dtype=jnp.float32, name='out',
-                 kernel_init=nn.initializers.zeros)(x)
-    x = layers.depth_to_space(x.reshape(len(x), h, w, -1), self.patch)
-    return (x, tapped) if taps else x
+    return self.pictures(moved(norm(x, 'norm'), shift, scale), h, w), tapped
 
   def check(self, size):
-    """Raises ValueError for fields that do not go together, at (h, w)."""
-    key = 'config.model'
-    checks.transformer(self, key, size)
-    checks.positive(self, key, 'pos_scale', 'attention', 'mlp', 'multiple', 'experts',
-                    'capacity', 'mixer_width', 'mixer_depth')
+    super().check(size)
     for name in ('attention', 'mlp'):
-      if len(getattr(self, name)) != 2:
-        raise ValueError(f'{key}.{name} is {getattr(self, name)}; it has an entry for '
-                         'the first block and one for the last.')
-    checks.divides(f'{key}.width / {key}.heads', self.width // self.heads,
-                   self.mixer_width, f'{key}.mixer_width')
-    n = size[0] * size[1] // self.patch**2
-    if self.capacity > self.experts or self.capacity * n < self.experts:
-      raise ValueError(
-          f'{key}.capacity is {self.capacity}; for {self.experts} experts and {n} '
-          f'patches it must be from {self.experts / n:g} to {self.experts}.')
+      value = getattr(self, name)
+      checks.require(len(value) == 2, f'config.model.{name}', value,
+                     'it has an entry for the first block and one for the last.')
+    checks.divides('config.model.width / config.model.heads', self.width // self.heads,
+                   self.mixer_width, 'config.model.mixer_width')
+    n, most = size[0] * size[1] // self.patch**2, self.experts
+    checks.require(
+        self.capacity <= most <= self.capacity * n, 'config.model.capacity',
+        self.capacity, f'for {most} experts and {n} patches it must be from '
+        f'{most / n:g} to {most}.')

@@ -11,18 +11,10 @@ import numpy as np
 from models import checks, layers
 from models.backbones import backbone, unet_blocks
 
-ATTENTION = ('self', 'spatial', 'transformer')
-POOLED = ('after', 'before', 'mlp')
-AUGMENT = 9  # numbers that say how a picture was changed
-
-
 class UNet(backbone.Backbone):
   """Predicts the diffusion target of a noised picture.
 
   Attributes:
-    channels: of the picture.
-    out_channels: of the prediction, more than `channels` where a variance is learned
-      (arXiv:2102.09672); 0 for as many.
     width: channels by which the others count.
     channel_mult: width of each level as a multiple of `width`; each level halves the
       size.
@@ -85,74 +77,53 @@ class UNet(backbone.Backbone):
   skip_rescale: bool = False
   input_skips: bool = False
   dropout: float = 0.0
-
-  @property
-  def needs(self):
-    """Sizes where it is told of them; a text and a summary it can do without."""
-    return frozenset({'sizes'} if self.size_features else ())
+  shares = ('dropout',)
+  positive = ('width', 'channel_mult', 'num_res_blocks', 'head_width', 'patch',
+              'groups')
+  choices = backbone.Backbone.choices | dict(
+      attention_type=('self', 'spatial', 'transformer'), augment_labels=(0, 9),
+      time_embedding=layers.FEATURES, pooled_into=('after', 'before', 'mlp'))
+  any_size = property(lambda self: not self.positions)  # a map with an entry a place
+  needs = property(lambda self: frozenset(['sizes'] * bool(self.size_features)))
 
   @property
   def reads(self):
     """A text where its attention sees one."""
     sees_text = self.attention_type != 'self' and any((*self.attention,
                                                        self.mid_attention))
-    return (self.needs | {'pooled'} | ({'text', 'mask'} if sees_text else set())
-            | ({'augment'} if self.augment_labels else set()))
+    return self.needs | frozenset(['pooled'] + ['text', 'mask'] * sees_text
+                                  + ['augment'] * bool(self.augment_labels))
 
-  @property
-  def any_size(self) -> bool:
-    """Whether no map has an entry for each place."""
-    return not self.positions
-
-  @nn.compact
-  def __call__(self, x, scalars, context, taps=()):
-    """As in Backbone; h and w are multiples of patch * 2 ** (levels - 1)."""
-    self.check_call(scalars, context, taps)
-    c, text, mask = self.condition(scalars, context), context.text, context.mask
-    x = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    picture = x
+  def run(self, x, scalars, context, taps):
+    c = self.condition(scalars, context)
+    x = picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
     x = self.conv('in', self.stem_channels or self.width, x)
     if self.positions:
       x = x + self.param('positions', nn.initializers.normal(0.02),
                          x.shape[1:]).astype(x.dtype)
-    def block(name, x, level, up, last):
-      x = self.res_block(name, int(self.width * self.channel_mult[level]), x, c)
-      if self.attention[level] and (last or not up or not self.skip_rescale):
-        x = self.attend(name, self.attention[level], x, text, mask)
-      return x
-    def middle(x):
-      x = self.res_block('middle_0', x.shape[-1], x, c)
-      if self.mid_attention:
-        x = self.attend('middle_0', self.mid_attention, x, text, mask)
-      return self.res_block('middle_1', x.shape[-1], x, c)
-    def down(x, level):
+    def block(name, x, width, depth, up=False, way='same'):
       nonlocal picture
-      x = self.down(f'down_{level}', x, c)
-      if self.input_skips:
-        picture = x = self.with_input(f'input_{level}', x, picture)
+      if way == 'same':
+        x = self.res_block(name, width, x, c)
+        return self.attend(name, depth, x, context.text, context.mask) if depth else x
+      x = self.resize(name, x, c, way)
+      if self.input_skips and way == 'down':
+        picture = x = self.with_input(name.replace(way, 'input'), x, picture)
       return x
     x = unet_blocks.hourglass(
-        x, len(self.channel_mult), self.num_res_blocks, block=block, down=down,
-        up=lambda x, level: self.up(f'up_{level}', x, c), middle=middle,
-        join=lambda x, skip: jnp.concatenate([x, skip], -1))
+        self, x, block, lambda x, skip: jnp.concatenate([x, skip], -1),
+        self.mid_attention, always=not self.skip_rescale)
     x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
     out = self.out_channels or self.channels
     x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
                 kernel_init=nn.initializers.zeros)(x)
-    return layers.depth_to_space(x, self.patch)
+    return layers.depth_to_space(x, self.patch), {}
 
   def check(self, size):
-    """Raises ValueError for fields that do not go together, at (h, w)."""
-    key = 'config.model'
-    checks.backbone(self, key)
-    checks.positive(self, key, 'width', 'channel_mult', 'num_res_blocks', 'head_width',
-                    'patch', 'groups')
-    checks.one_of(self, key, attention_type=ATTENTION, time_embedding=layers.FEATURES,
-                  pooled_into=POOLED, augment_labels=(0, AUGMENT))
-    checks.levels(self, key, 'groups', 'heads' if self.heads else 'head_width')
+    checks.levels(self, 'groups', 'heads' if self.heads else 'head_width')
     if self.attention_type == 'self' and max(*self.attention, self.mid_attention) > 1:
       raise ValueError(
-          f'{key}.attention is {self.attention} and {key}.mid_attention '
+          f'config.model.attention is {self.attention} and config.model.mid_attention '
           f'{self.mid_attention}; with attention_type=self each is 0 or 1.')
     checks.multiple(size, self.patch * 2 ** (len(self.channel_mult) - 1),
                     'patch times 2 for each level but the first')
@@ -163,27 +134,24 @@ class UNet(backbone.Backbone):
   def condition(self, scalars, context):
     """What modulates the blocks: [b 4 width]."""
     wide, pooled = 4 * self.width, self.summary(context)
-    def mlp(name, y):
-      return layers.MLP(wide, wide, 'silu', dtype=self.dtype, name=name)(y)
+    into = None if pooled is None else self.pooled_into
     def dense(name, width, y, bias=False):
       return nn.Dense(width, use_bias=bias, dtype=self.dtype, name=name)(y)
     def embed(waves):
+      n, told = waves.shape[-1], context.augment
       if self.augment_labels:
-        waves = waves + dense('labels', waves.shape[-1], (
-            jnp.zeros((len(waves), self.augment_labels)) if context.augment is None
-            else context.augment))
-      if pooled is not None and self.pooled_into == 'before':
-        waves = waves + dense('pooled', waves.shape[-1],
-                              pooled * np.sqrt(pooled.shape[-1]), bias=True)
-      return mlp('time', waves)
+        told = jnp.zeros((len(waves), self.augment_labels)) if told is None else told
+        waves = waves + dense('labels', n, told)
+      if into == 'before':
+        waves = waves + dense('pooled', n, pooled * np.sqrt(pooled.shape[-1]), True)
+      return self.silu_mlp('time', wide)(waves)
     features = functools.partial(layers.FEATURES[self.time_embedding],
                                  width=self.time_channels or self.width)
-    c = layers.embed_scalars(scalars, self.scalars, self.time_unit, features, embed,
-                             self.dtype)
-    if pooled is not None and self.pooled_into == 'after':
+    c = self.embed(scalars, features, embed)
+    if into == 'after':
       c = c + dense('pooled', wide, pooled)
-    if pooled is not None and self.pooled_into == 'mlp':
-      c = c + mlp('pooled', pooled)
+    if into == 'mlp':
+      c = c + self.silu_mlp('pooled', wide)(pooled)
     return c
 
   def summary(self, context):
@@ -192,9 +160,7 @@ class UNet(backbone.Backbone):
       return context.pooled
     sizes = layers.sinusoids(context.sizes, self.size_features)  # [b 6 f]
     sizes = sizes.reshape(len(sizes), -1).astype(self.dtype)
-    if context.pooled is None:
-      return sizes
-    return jnp.concatenate([context.pooled, sizes], -1)
+    return jnp.concatenate([y for y in (context.pooled, sizes) if y is not None], -1)
 
   def res_block(self, name, width, x, c, **kwargs):
     block = unet_blocks.ResBlock(
@@ -213,17 +179,13 @@ class UNet(backbone.Backbone):
         depth, heads, self.groups, self.attention_type == 'spatial', self.qk_norm,
         self.remat, self.dtype, name=name)(x, text, mask)
 
-  def down(self, name, x, c):
+  def resize(self, name, x, c, way):
     width = x.shape[-1]
     if self.resblock_updown:
-      return self.res_block(name, width, x, c, way='down')
+      return self.res_block(name, width, x, c, way=way)
+    if way == 'up':
+      return self.conv(name, width, layers.upsample(x))
     return self.conv(name, width, x, strides=(2, 2), padding=(self.pad, self.pad))
-
-  def up(self, name, x, c):
-    width = x.shape[-1]
-    if self.resblock_updown:
-      return self.res_block(name, width, x, c, way='up')
-    return self.conv(name, width, layers.upsample(x))
 
   def with_input(self, name, x, picture):
     """x [b h w d] and, halved, the picture [b 2h 2w e] that it came from."""

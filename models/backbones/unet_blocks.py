@@ -9,45 +9,42 @@ from models import attention, layers
 HALF = float(np.sqrt(0.5))
 
 
-def hourglass(x, levels: int, blocks: int, *, block, down, up, middle, join):
+def hourglass(net, x, block, join, mid_attention: int, always: bool = True):
   """The way of a U-Net: down through levels of half the size each, and up again.
 
   Args:
+    net: with width, channel_mult, num_res_blocks and attention of UNet.
     x: [b h w c].
-    blocks: at each level on the way down; one more on the way up.
-    block: (name, x, level, up, last) -> x, where `up` is said on the way up and `last`
-      of the last block of a level there. down, up: (x, level) -> x of half or twice the
-      size, into or out of a level. middle: x -> x.
+    block: (name, x, width, depth, up=False, way='same') -> x [b h' w' width]; `depth`
+      is of attention, `up` said from the middle on, and `way` of what resamples.
     join: (x, what was there on the way down) -> x.
+    always: attention on the way up after each block, not the last of a level alone.
   """
-  skips = [x]
-  for level in range(levels):
+  skips, count = [x], net.num_res_blocks
+  widths = [int(net.width * mult) for mult in net.channel_mult]
+  levels = list(enumerate(zip(widths, net.attention)))
+  for level, (width, depth) in levels:
     if level:
-      x = down(x, level)
-      skips.append(x)
-    for i in range(blocks):
-      x = block(f'down_{level}_{i}', x, level, up=False, last=False)
-      skips.append(x)
-  x = middle(x)
-  for level in reversed(range(levels)):
-    for i in range(blocks + 1):
-      x = block(f'up_{level}_{i}', join(x, skips.pop()), level, up=True,
-                last=i == blocks)
+      skips.append(x := block(f'down_{level}', x, x.shape[-1], 0, way='down'))
+    for i in range(count):
+      skips.append(x := block(f'down_{level}_{i}', x, width, depth))
+  x = block('middle_0', x, x.shape[-1], mid_attention, up=True)
+  x = block('middle_1', x, x.shape[-1], 0, up=True)
+  for level, (width, depth) in reversed(levels):
+    for i in range(count + 1):
+      x = block(f'up_{level}_{i}', join(x, skips.pop()), width,
+                depth if always or i == count else 0, up=True)
     if level:
-      x = up(x, level)
+      x = block(f'up_{level}', x, x.shape[-1], 0, up=True, way='up')
   return x
 
 
 class ResBlock(nn.Module):
   """Two convolutions, the second modulated by a condition: arXiv:2105.05233 eq. 3.
 
-  Attributes:
-    width: of the output.
-    scale_shift: the condition scales and shifts the second normalisation; without, it
-      is added before it (arXiv:2006.11239).
-    skip_rescale: divide the sum by sqrt(2), and project what skips a resampling block
-      (arXiv:2011.13456 appendix H).
-    way: 'down' or 'up' to resample in the block, through `resample_filter`; 'same'.
+  Fields are as in UNet: without scale_shift the condition is added (arXiv:2006.11239);
+  skip_rescale divides the sum by sqrt(2) and projects what skips a resampling block
+  (arXiv:2011.13456 appendix H). way: 'down' or 'up' to resample in the block.
   """
   width: int
   groups: int
@@ -60,22 +57,26 @@ class ResBlock(nn.Module):
   resample_filter: tuple[int, ...] = (1, 1)
 
   @nn.compact
-  def __call__(self, x, c):
-    """x: [b h w d]. c: [b e]. Returns [b h' w' width]."""
-    def conv(name, y, **kwargs):
-      return nn.Conv(self.width, (3, 3), dtype=self.dtype, name=name, **kwargs)(y)
-    def norm(name, y):
-      return layers.Norm(self.groups, eps=self.eps, name=name)(y)
-    h = nn.silu(norm('norm_1', x))
-    h = conv('conv_1', layers.resample(h, self.way, self.resample_filter))
-    parts = 2 if self.scale_shift else 1
-    *scale, shift = (part[:, None, None] for part in layers.Modulation(
-        parts, self.width, self.dtype, name='modulation')(c))
-    h = (norm('norm_2', h) * (1 + scale[0]) + shift if self.scale_shift else
-         norm('norm_2', h + shift))
-    h = nn.Dropout(self.dropout, deterministic=not self.has_rng('dropout'))(nn.silu(h))
-    h = conv('conv_2', h, kernel_init=nn.initializers.zeros)
-    x = layers.resample(x, self.way, self.resample_filter)
+  def __call__(self, x, c=None):
+    """x: [b h w d]. c: [b e], with which it starts as the identity. Returns [b h' w'
+    width]."""
+    def norm(i, y):
+      return layers.Norm(self.groups, eps=self.eps, name=f'norm_{i}')(y)
+    def conv(i, y, init=nn.linear.default_kernel_init):
+      return nn.Conv(self.width, (3, 3), dtype=self.dtype, name=f'conv_{i}',
+                     kernel_init=init)(y)
+    def resampled(y):
+      return layers.resample(y, self.way, self.resample_filter)
+    h = conv(1, resampled(nn.silu(norm(1, x))))
+    if c is None:
+      h = conv(2, nn.silu(norm(2, h)))
+    else:
+      *scale, shift = (part[:, None, None] for part in layers.Modulation(
+          1 + self.scale_shift, self.width, self.dtype, name='modulation')(c))
+      h = norm(2, h) * (1 + scale[0]) + shift if scale else norm(2, h + shift)
+      dropout = nn.Dropout(self.dropout, deterministic=not self.has_rng('dropout'))
+      h = conv(2, dropout(nn.silu(h)), nn.initializers.zeros)
+    x = resampled(x)
     if x.shape[-1] != self.width or self.skip_rescale and self.way != 'same':
       x = nn.Dense(self.width, dtype=self.dtype, name='skip')(x)
     return (x + h) * HALF if self.skip_rescale else x + h
@@ -96,7 +97,7 @@ class SelfAttention(nn.Module):
     y = layers.Norm(self.groups, eps=self.eps, name='norm')(x)
     y = attention.Attention(self.heads, self.qk_norm, bias=True, zero=True,
                             dtype=self.dtype, name='self')(
-        y.reshape(y.shape[0], -1, y.shape[-1]))  # [b n d]
+        y.reshape(len(y), -1, y.shape[-1]))  # [b n d]
     y = x + y.reshape(x.shape)
     return y * HALF if self.skip_rescale else y
 
@@ -126,11 +127,9 @@ class TransformerBlock(nn.Module):
 
 
 class Transformer(nn.Module):
-  """A transformer over the places of a picture.
+  """`depth` blocks over the places of a picture.
 
-  Attributes:
-    depth: blocks of it.
-    spatial: between two projections, as a residual: arXiv:2112.10752 appendix E.
+  spatial: between two projections, as a residual: arXiv:2112.10752 appendix E.
   """
   depth: int
   heads: int
@@ -143,19 +142,17 @@ class Transformer(nn.Module):
   @nn.compact
   def __call__(self, x, text, mask):
     """x: [b h w d]. text: [b l e]. mask: bool[b l]. Returns [b h w d]."""
-    y = x.reshape(x.shape[0], -1, x.shape[-1])  # [b n d]
+    y = x.reshape(len(x), -1, x.shape[-1])  # [b n d]
     if self.spatial:
       y = layers.Norm(self.groups, name='norm')(x).reshape(y.shape)
       y = nn.Dense(y.shape[-1], dtype=self.dtype, name='in')(y)
     act, eps = ('geglu', 1e-5) if self.spatial else ('gelu_tanh', 1e-6)
     block = TransformerBlock(self.heads, self.qk_norm, act, eps, not self.spatial,
                              self.dtype, name='blocks' if self.depth > 1 else 'block')
-    if self.depth > 1:
-      y, _ = layers.repeat([(block, self.depth)], self.remat, y, text, mask)
-    else:
-      y = layers.remat(block, self.remat, y, text, mask)
-    if self.spatial:
-      y = nn.Dense(y.shape[-1], dtype=self.dtype, name='out',
-                   kernel_init=nn.initializers.zeros)(y)
-      return x + y.reshape(x.shape)
-    return y.reshape(x.shape)
+    y = (layers.repeat([(block, self.depth)], self.remat, y, text, mask)[0]
+         if self.depth > 1 else layers.remat(block, self.remat, y, text, mask))
+    if not self.spatial:
+      return y.reshape(x.shape)
+    y = nn.Dense(y.shape[-1], dtype=self.dtype, name='out',
+                 kernel_init=nn.initializers.zeros)(y)
+    return x + y.reshape(x.shape)

@@ -18,19 +18,17 @@ class Block(nn.Module):
     """x, skip: [b n d]. mask: bool[b n]. Returns [b n d]."""
     d = x.shape[-1]
     if skip is not None:
-      x = jnp.concatenate([x, skip], -1)
-      x = nn.Dense(d, dtype=self.dtype, name='skip')(x)
+      x = nn.Dense(d, dtype=self.dtype, name='skip')(jnp.concatenate([x, skip], -1))
     h = layers.Norm(eps=1e-5, name='norm_1')(x)
     x = x + attention.Attention(self.heads, dtype=self.dtype, name='self')(h, mask=mask)
     h = layers.Norm(eps=1e-5, name='norm_2')(x)
     return x + layers.MLP(4 * d, act='gelu', dtype=self.dtype, name='mlp')(h)
 
 
-class UViT(backbone.Backbone):
+class UViT(backbone.Transformer):
   """Predicts the diffusion target of a noised picture (arXiv:2209.12152).
 
   Attributes:
-    channels: of the picture and of the prediction.
     width, heads: of the transformer.
     depth: blocks, but for the one in the middle: half of them hand a skip to the rest.
     patch: side of a patch, in pixels.
@@ -47,15 +45,10 @@ class UViT(backbone.Backbone):
   reads, any_size = frozenset({'text', 'mask'}), False
   num_taps = property(lambda self: self.depth + 1)  # with the one in the middle
 
-  @nn.compact
-  def __call__(self, x, scalars, context, taps=()):
-    """As in Backbone; h and w are multiples of patch."""
-    self.check_call(scalars, context, taps)
-    x, h, w = layers.patches(x, self.patch, self.width, self.dtype)
+  def run(self, x, scalars, context, taps):
+    x, h, w = self.patches(x)
     b, n, _ = x.shape
-    time = layers.embed_scalars(
-        scalars, self.scalars, self.time_unit,
-        lambda t: layers.sinusoids(t, self.width), lambda waves: waves, self.dtype)
+    time = self.embed(scalars, lambda t: layers.sinusoids(t, self.width), lambda c: c)
     tokens, mask = [time[:, None].astype(self.dtype), x], context.mask
     if context.text is not None:
       tokens.append(nn.Dense(self.width, use_bias=not self.table, dtype=self.dtype,
@@ -67,31 +60,27 @@ class UViT(backbone.Backbone):
       mask = jnp.concatenate([jnp.ones((b, 1 + n), bool), mask], 1)
     x, tapped = self.blocks(x, mask, taps)
     x = layers.Norm(eps=1e-5, name='norm_out')(x)[:, 1:1 + n]
-    x = nn.Dense(self.channels * self.patch**2, dtype=jnp.float32, name='out')(x)
-    x = layers.depth_to_space(x.reshape(b, h, w, -1), self.patch)
+    x = self.pictures(x, h, w, nn.linear.default_kernel_init)
     if self.conv:
       x = nn.Conv(self.channels, (3, 3), dtype=jnp.float32, name='conv')(x)
-    return (x, {i: y[:, 1:1 + n] for i, y in tapped.items()}) if taps else x
+    return x, {i: y[:, 1:1 + n] for i, y in tapped.items()}
 
   def blocks(self, x, mask, taps):
     """All blocks over all tokens [b 1+n+l d]: (x, {index: x after that block})."""
     half = self.depth // 2
-    def block(name):
-      return Block(self.heads, self.dtype, name=name)
-    x, tapped, skips = layers.scan_blocks(
-        block('in_blocks'), half, self.remat, x, mask, collect=True,
-        taps=[i for i in taps if i < half])
-    x = layers.remat(block('middle'), self.remat, x, mask)
+    def run(name, x, taps, **how):
+      block = Block(self.heads, self.dtype, name=name)
+      return layers.scan_blocks(block, half, self.remat, x, mask, taps=taps, **how)
+    x, tapped, skips = run('in_blocks', x, [i for i in taps if i < half], collect=True)
+    middle = Block(self.heads, self.dtype, name='middle')
+    x = layers.remat(middle, self.remat, x, mask)
     if half in taps:
       tapped[half] = x
-    x, last, _ = layers.scan_blocks(
-        block('out_blocks'), half, self.remat, x, mask, skips=skips[::-1],
-        taps=[i - half - 1 for i in taps if i > half])
+    x, last, _ = run('out_blocks', x, [i - half - 1 for i in taps if i > half],
+                     skips=skips[::-1])
     return x, tapped | {half + 1 + i: y for i, y in last.items()}
 
   def check(self, size):
-    """Raises ValueError for fields that do not go together, at (h, w)."""
-    key = 'config.model'
-    checks.transformer(self, key, size)
-    if self.depth % 2:
-      raise ValueError(f'{key}.depth is {self.depth}; it must be even.')
+    super().check(size)
+    checks.require(self.depth % 2 == 0, 'config.model.depth', self.depth,
+                   'it must be even.')

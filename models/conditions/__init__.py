@@ -3,7 +3,9 @@
 Every condition comes as int32 tokens [b l], so that classes, sentences and nothing at
 all go the same way through training, sampling and guidance. It declares which fields of
 models.context.Context it gives; check(vocab, length) raises ValueError for fields that
-make no sense, and for a tokenizer of that vocabulary and length that it cannot read.
+do not go together, and for a tokenizer of that vocabulary and length that it cannot
+read; checks.fields reads what else it declares. `by_class`, where it is True, asks for
+a tokenizer with a token for each different caption.
 """
 from models.conditions import clip, label, sd3, sdxl, t5, text, unconditional
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from models import attention, checks, context, layers
 
 ACTS = ('quick_gelu', 'gelu')
-POOLED = ('none', 'end', 'projection')
 
 
 class Block(nn.Module):
@@ -18,10 +17,8 @@ class Block(nn.Module):
 
   @nn.compact
   def __call__(self, states):
-    """states: what the blocks before gave, [b l d] each, the last one first.
-
-    Returns as many, its own in front.
-    """
+    """What the blocks before gave, [b l d] each, the last one first: as many, its own
+    in front."""
     x = states[0]
     def norm(i):
       return layers.Norm(eps=1e-5, name=f'norm_{i}')(x)
@@ -59,20 +56,14 @@ class CLIP(nn.Module):
   skip: int = 0
   pooled: str = 'none'
   dtype: Any = jnp.float32
-
-  @property
-  def gives(self):
-    """A summary, too, unless `pooled` is 'none'."""
-    summary = () if self.pooled == 'none' else ('pooled',)
-    return frozenset({'text', 'mask', *summary})
+  positive = ('width', 'depth', 'heads')
+  choices = dict(act=ACTS, pooled=('none', 'end', 'projection'))
+  gives = property(lambda self: frozenset(
+      ['text', 'mask'] + ['pooled'] * (self.pooled != 'none')))
 
   def check(self, vocab: int, length: int):
-    """Raises ValueError for fields that make no sense, or tokens with no place."""
-    key = 'config.condition'
-    checks.positive(self, key, 'width', 'depth', 'heads')
-    checks.one_of(self, key, act=ACTS, pooled=POOLED)
-    checks.divides(f'{key}.heads', self.heads, self.width, f'{key}.width')
-    checks.within(self, key, skip=self.depth, pad=self.vocab)
+    checks.heads(self, 'config.condition')
+    checks.within(self, skip=self.depth, pad=self.vocab)
     checks.tokens(self.vocab, vocab, length, self.length)
 
   @nn.compact
@@ -93,9 +84,7 @@ class CLIP(nn.Module):
                               (x.astype(self.dtype),) * (self.skip + 1))
     last = layers.Norm(eps=1e-5, name='norm')(states[0])
     text = states[self.skip] if self.skip else last
-    pooled = None
-    if self.pooled != 'none':
-      pooled = last[jnp.arange(b), ends.argmax(1)]
+    pooled = None if self.pooled == 'none' else last[jnp.arange(b), ends.argmax(1)]
     if self.pooled == 'projection':
       pooled = nn.Dense(self.width, use_bias=False, dtype=self.dtype,
                         name='projection')(pooled)

@@ -19,13 +19,11 @@ class Class(nn.Module):
   null: bool = True
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
+  by_class = True
+  positive = ('classes',)
 
   def check(self, vocab: int, length: int):
-    """Raises ValueError for fields that make no sense, or tokens without a class."""
-    del vocab
-    checks.positive(self, 'config.condition', 'classes')
-    if length < 2:
-      raise ValueError(f'config.tokenizer.length is {length}; a class takes 2.')
+    checks.require(length >= 2, 'config.tokenizer.length', length, 'a class takes 2.')
 
   @nn.compact
   def __call__(self, tokens):

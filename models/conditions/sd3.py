@@ -7,8 +7,6 @@ import jax.numpy as jnp
 from models import checks, context
 from models.conditions import clip, sdxl, t5
 
-KEY = 'config.condition'
-
 
 class SD3(nn.Module):
   """Two CLIPs and T5 one after another, as in Stable Diffusion 3 (arXiv:2403.03206).
@@ -32,23 +30,22 @@ class SD3(nn.Module):
   t5_hidden: int = 10240
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
+  positive = ('widths', 'depths', 'heads', 'clip_length', 't5_vocab', 't5_width',
+              't5_depth', 't5_heads', 't5_head_width', 't5_hidden')
 
   def check(self, vocab: int, length: int):
-    """Raises ValueError for fields that make no sense, or tokens with no place."""
-    sdxl.check_two(self, vocab, length, None)
-    checks.positive(self, KEY, 't5_vocab', 't5_width', 't5_depth', 't5_heads',
-                    't5_head_width', 't5_hidden')
-    checks.within(self, KEY, clip_length=clip.CLIP.length + 1)
-    if self.t5_width < sum(self.widths):
-      raise ValueError(f'{KEY}.t5_width is {self.t5_width}; the text of both CLIPs, '
-                       f'{sum(self.widths)} wide, does not fit.')
+    sdxl.check_two(self, vocab)
+    checks.within(self, clip_length=clip.CLIP.length + 1)
+    checks.require(self.t5_width >= sum(self.widths), 'config.condition.t5_width',
+                   self.t5_width, f'the text of both CLIPs, {sum(self.widths)} wide, '
+                   'does not fit.')
 
   @nn.compact
   def __call__(self, tokens):
     """tokens: int32[b l]. Returns the Context: text [b l d], mask, pooled [b e]."""
     tokens, more = jnp.split(tokens, [self.clip_length], 1)
-    small, large = (encoder(tokens) for encoder in sdxl.two_clips(
-        self, ('projection', 'projection')))
+    small, large = (encode(tokens) for encode in sdxl.two_clips(
+        self, 'projection', 'projection'))
     text = jnp.concatenate([small.text, large.text], -1)
     text = jnp.pad(text, ((0, 0), (0, 0), (0, self.t5_width - text.shape[-1])))
     more = t5.T5(

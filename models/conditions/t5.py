@@ -41,22 +41,8 @@ class Attention(nn.Module):
                            name='out')(y)
 
 
-class MLP(nn.Module):
-  """Two layers side by side, one of which gates the other, and one after them."""
-  hidden: int
-  dtype: Any
-
-  @nn.compact
-  def __call__(self, x):
-    """x: [b l d]. Returns the same."""
-    def dense(name, width, y):
-      return nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(y)
-    h = nn.gelu(dense('gate', self.hidden, x)) * dense('up', self.hidden, x)
-    return dense('down', x.shape[-1], h)
-
-
 class Block(nn.Module):
-  """Attention and an MLP, each a residual behind its normalisation."""
+  """Attention and a gated MLP, each a residual behind its normalisation."""
   heads: int
   head_width: int
   hidden: int
@@ -65,11 +51,10 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x, bias, mask):
     """x: [b l d]. bias: f32[1 heads l l]. mask: bool[b l]. Returns [b l d]."""
-    def norm(i):
-      return rms(f'norm_{i}', x)
     x = x + Attention(self.heads, self.head_width, self.dtype, name='attention')(
-        norm(1), bias, mask)
-    return x + MLP(self.hidden, self.dtype, name='mlp')(norm(2))
+        rms('norm_1', x), bias, mask)
+    return x + layers.MLP(self.hidden, gated=True, bias=False, dtype=self.dtype,
+                          name='mlp')(rms('norm_2', x))
 
 
 def rms(name: str, x):
@@ -97,12 +82,10 @@ class T5(nn.Module):
   masked: bool = True
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask'})
+  positive = ('vocab', 'width', 'depth', 'heads', 'head_width', 'hidden')
 
   def check(self, vocab: int, length: int):
-    """Raises ValueError for fields that make no sense, or tokens that it lacks."""
-    checks.positive(self, 'config.condition', 'vocab', 'width', 'depth', 'heads',
-                    'head_width', 'hidden')
-    checks.tokens(self.vocab, vocab, length)
+    checks.tokens(self.vocab, vocab)
 
   @nn.compact
   def __call__(self, tokens):

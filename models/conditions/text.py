@@ -22,12 +22,10 @@ class Text(nn.Module):
   heads: int = 4
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
+  positive = ('width', 'depth', 'heads')
 
   def check(self, vocab: int, length: int):
-    """Raises ValueError for fields that make no sense, or tokens with no place."""
-    checks.positive(self, 'config.condition', 'width', 'depth', 'heads')
-    checks.divides('config.condition.heads', self.heads, self.width,
-                   'config.condition.width')
+    checks.heads(self, 'config.condition')
     checks.tokens(self.vocab, vocab, length, self.length)
 
   @nn.compact

@@ -1,4 +1,5 @@
 """Cleaning keeps what people write, and refuses what nobody wrote."""
+import types
 import unicodedata
 
 import pytest
@@ -41,12 +42,26 @@ def test_as_long_as_allowed_is_not_too_long():
 
 
 def test_of_several_captions_the_usable_ones_count():
-  assert captions.usable([b'one', None, b'', b'\xff', 'two'], 100) == ['one', 'two']
-  assert captions.usable('one', 100) == captions.usable(b'one', 100) == ['one']
+  c = types.SimpleNamespace(max_caption=100, captions='first', caption='')
+  assert captions.usable([b'one', None, b'', b'\xff', 'two'], c) == ['one', 'two']
+  assert captions.usable('one', c) == captions.usable(b'one', c) == ['one']
   for found, reason in (([], 'no caption'), (None, 'no caption'),
                         (['', None], 'empty caption'), ([None, ''], 'no caption')):
     with pytest.raises(Bad, match=reason):
-      captions.usable(found, 100)
+      captions.usable(found, c)
+    none = types.SimpleNamespace(captions='none')
+    assert captions.usable(found, none) == captions.usable(['x'], none) == ['']
+
+
+def test_a_whole_number_is_a_class():
+  assert captions.texts([1, 0, -1, 2], ['cat', 'dog']) == ['dog', 'cat', None, None]
+  assert captions.texts(7) == ['7'] and captions.texts(-1, []) == ['-1']
+  assert captions.texts(['a', b'b', None, 2.5, True, {}]) == ['a', b'b'] + [None] * 4
+
+
+def test_a_folder_is_its_name():
+  assert captions.of_folder('a/red_ship/1.png') == [b'red_ship']
+  assert captions.of_folder('1.png') == captions.of_folder('./1.png') == []
 
 
 def test_nested_fields_are_found():

@@ -86,9 +86,9 @@ def gif():
                 append_images=[Image.new('RGB', (32, 32), 'white')])
 
 
-def sixteen():
+def sixteen(kind='PNG'):
   ramp = np.where(np.arange(32) < 16, 40 << 8, 200 << 8).astype(np.uint16)
-  return stored(Image.fromarray(np.tile(ramp, (32, 1))))
+  return stored(Image.fromarray(np.tile(ramp, (32, 1))), kind)
 
 
 def alpha():
@@ -102,17 +102,20 @@ def alpha():
      (30, 30, 220)),
     (stored(halves(), 'WEBP', lossless=True), (220, 30, 30), (30, 30, 220)),
     (stored(halves(), 'BMP'), (220, 30, 30), (30, 30, 220)),
+    (stored(halves(), 'TIFF', compression='tiff_lzw'), (220, 30, 30), (30, 30, 220)),
+    (stored(halves(), 'AVIF', quality=100), (220, 30, 30), (30, 30, 220)),
     (stored(halves(), 'PPM'), (220, 30, 30), (30, 30, 220)),
     (cmyk(), (220, 30, 30), (30, 30, 220)),
     (palette(), (220, 30, 30), (30, 30, 220)),
     (gif(), (220, 30, 30), (30, 30, 220)),
     (sixteen(), (40, 40, 40), (200, 200, 200)),
+    (sixteen('TIFF'), (40, 40, 40), (200, 200, 200)),
     (alpha(), (220, 30, 30), (255, 255, 255)),
     (stored(halves().convert('L')), (86, 86, 86), (52, 52, 52)),
     (stored(halves().convert('LA')), (86, 86, 86), (52, 52, 52)),
     (stored(halves().convert('1', dither=0)), (0, 0, 0), (0, 0, 0)),
-], ids=['jpeg', 'webp', 'bmp', 'ppm', 'cmyk', 'palette', 'gif', '16 bits', 'alpha',
-        'grey', 'grey alpha', 'one bit'])
+], ids=['jpeg', 'webp', 'bmp', 'tiff', 'avif', 'ppm', 'cmyk', 'palette', 'gif',
+        '16 bits', '16 bits in tiff', 'alpha', 'grey', 'grey alpha', 'one bit'])
 @pytest.mark.parametrize('size', [32, 8])
 def test_every_mode_becomes_rgb(data, left, right, size):
   image = images.decode(data, (size, size)).image
@@ -122,13 +125,15 @@ def test_every_mode_becomes_rgb(data, left, right, size):
   assert np.abs(inner[:, -(size // 4):] - right).max() <= 6
 
 
+@pytest.mark.parametrize('kind', ['JPEG', 'TIFF', 'AVIF'])
 @pytest.mark.parametrize('orientation', range(1, 10))  # 9 means nothing
-def test_exif_turns_the_picture(orientation):
+def test_exif_turns_the_picture(orientation, kind):
   picture = halves((32, 32))
   picture.paste((250, 250, 0), (0, 24, 32, 32))  # below both halves
   exif = Image.Exif()
   exif[images.ORIENTATION] = orientation
-  data = stored(picture, 'JPEG', quality=100, subsampling=0, exif=exif)
+  options = {} if kind == 'TIFF' else {'quality': 100, 'subsampling': '4:4:4'}
+  data = stored(picture, kind, exif=exif, **options)
   expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
   np.testing.assert_array_equal(images.decode(data, (32, 32)).image,
                                 np.asarray(expected))
@@ -251,7 +256,7 @@ def test_stripes_too_fine_for_the_size_become_grey(kind, side):
 
 
 @pytest.mark.parametrize('cut', [1, 100, 1000, -1, -200])
-@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP', 'GIF'])
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'WEBP', 'GIF', 'TIFF', 'AVIF'])
 def test_a_file_cut_short_is_bad_or_whole(kind, cut):
   rng = np.random.default_rng(0)
   data = stored(Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)), kind)
@@ -266,7 +271,7 @@ def test_a_file_cut_short_is_bad_or_whole(kind, cut):
 
 def test_flipped_bits_raise_nothing_but_bad():
   rng = np.random.default_rng(0)
-  for kind in ('PNG', 'JPEG', 'WEBP', 'GIF', 'BMP', 'PPM'):
+  for kind in images.FORMATS:
     data = stored(halves((40, 20)), kind)
     for _ in range(150):
       broken = bytearray(data)

@@ -117,7 +117,7 @@ def test_squares_are_what_they_always_were():
     (dict(size=32, pictures=20_000, single_share=1.0), '32_20000_1')])
 def test_sets_keep_their_names(keys, name, tmp_path):
   c = made.config(tmp_path, **dict(pictures=60_000) | keys)
-  assert tfds.builder(c).info.full_name == f'shapes/{name}/1.1.0'
+  assert tfds.Shapes.builder(c).info.full_name == f'shapes/{name}/1.1.0'
 
 
 @pytest.mark.parametrize('size', [12, (16, 4), (24, 36)])

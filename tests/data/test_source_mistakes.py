@@ -11,6 +11,14 @@ MISTAKES = {
     'no folder': (dict(source='folder', path='{root}/none'), 'not a folder'),
     'empty folder': (dict(source='folder', path='{root}/empty'), 'holds no pictures'),
     'no captions': (dict(source='folder', path='{root}/bare'), 'metadata.jsonl'),
+    'a way without captions': (dict(source='folder', path='{root}/bare'),
+                               "config.data.captions='none'"),
+    'a tar without captions': (dict(source='webdataset', path='{root}/tars/a.tar'),
+                               "config.data.captions='none'"),
+    'folders of which none has a name': (
+        dict(source='folder', path='{root}/bare', caption='folder'), 'has a caption'),
+    'metadata that is no Parquet': (dict(source='folder', path='{root}/cut'),
+                                    'cut/metadata.parquet: '),
     'metadata without file_name': (dict(source='folder', path='{root}/odd'),
                                    'no file_name'),
     'metadata without a caption': (dict(source='folder', path='{root}/dumb'),
@@ -33,7 +41,22 @@ MISTAKES = {
     'Parquet with numbers': (
         dict(source='parquet', path='{root}/a.parquet', image='x'), 'int64'),
     'Parquet without captions': (
-        dict(source='parquet', path='{root}/b.parquet'), 'config.data.caption'),
+        dict(source='parquet', path='{root}/b.parquet'),
+        "config.data.captions='none'"),
+    'captions that are broken numbers': (
+        dict(source='parquet', path='{root}/c.parquet', caption='score'), 'is double'),
+    'captions that are tables': (
+        dict(source='parquet', path='{root}/c.parquet', caption='a'), 'is struct'),
+    'captions that are nowhere': (
+        dict(source='parquet', path='{root}/c.parquet', caption='a/c'), 'is nowhere'),
+    'files with other classes': (
+        dict(source='parquet', path='{root}/[xy].parquet', caption='label'),
+        'y.parquet has other names'),
+    'several sets in one folder': (dict(source='parquet', path='{root}/sets'),
+                                   "['train', 'test']"),
+    'a lost file of a set': (dict(source='parquet', path='{root}/lost'), '00001.arrow'),
+    'no Arrow': (dict(source='parquet', path='{root}/text.arrow'),
+                 'not an Arrow stream'),
     'no tfds name': (dict(source='tfds'), 'config.data.path is empty'),
     'unknown tfds name': (dict(source='tfds', path='no_such_set'), 'does not know'),
     'tfds that needs TensorFlow': (dict(source='tfds', path='coco_captions'),
@@ -61,14 +84,24 @@ MISTAKES = {
 def wrong(tmp_path_factory):
   root = tmp_path_factory.mktemp('wrong')
   (root / 'empty').mkdir()
-  for name in ('bare', 'odd', 'dumb'):
+  for name in ('bare', 'odd', 'dumb', 'cut', 'tars', 'sets'):
     (root / name).mkdir()
     (root / name / 'a.png').write_bytes(made.encoded(1))
   (root / 'odd' / 'metadata.jsonl').write_text('{"text": "x"}\n')
   (root / 'dumb' / 'metadata.jsonl').write_text('{"file_name": "a.png", "alt_": 1}\n')
-  (root / 'text.txt').write_text('text' * 500)
+  (root / 'cut' / 'metadata.parquet').write_bytes(b'PAR1')
+  made.tar(root / 'tars' / 'a.tar', [('a.png', made.encoded(1))])
+  for name in ('text.txt', 'text.arrow'):
+    (root / name).write_text('text' * 500)
   pq.write_table(pa.table({'x': [1], 'text': ['a']}), root / 'a.parquet')
   pq.write_table(pa.table({'image': [b'1']}), root / 'b.parquet')
+  pq.write_table(pa.table({'image': [b'1'], 'score': [0.5], 'a': [{'b': 'x'}]}),
+                 root / 'c.parquet')
+  for name, classes in (('x', ['cat', 'dog']), ('y', ['dog', 'cat'])):
+    pq.write_table(made.table([1], classes, label=[1]), root / f'{name}.parquet')
+  made.saved_to_disk(root / 'lost', [made.table([1], text=['a'])])
+  (root / 'lost' / 'data-00000-of-00001.arrow').unlink()
+  (root / 'sets' / 'dataset_dict.json').write_text('{"splits": ["train", "test"]}')
   return root
 
 

@@ -73,13 +73,36 @@ def shards(root, n: int, each: int):
   return root
 
 
-def parquet(path, n: int, group: int = 4):
-  """A file as the Hugging Face hub keeps pictures."""
-  path.parent.mkdir(parents=True, exist_ok=True)
+def table(numbers, names=(), **columns) -> pa.Table:
+  """As the Hugging Face hub keeps pictures, with these columns beside.
+
+  names: of the classes that a column `label` of whole numbers stands for.
+  """
   image = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
-  table = pa.table({
-      'image': pa.array([{'bytes': encoded(i), 'path': f'{i}.png'} for i in range(n)],
-                        image),
-      'text': pa.array([caption(i) for i in range(n)])})
-  pq.write_table(table, path, row_group_size=group)
+  label = {'label': {'names': list(names), '_type': 'ClassLabel'}} if names else {}
+  about = {'info': {'features': {'image': {'_type': 'Image'}} | label}}
+  return pa.table({'image': pa.array(
+      [{'bytes': encoded(i), 'path': f'{i}.png'} for i in numbers], image)} | columns
+  ).replace_schema_metadata({'huggingface': json.dumps(about)})
+
+
+def parquet(path, n: int, group: int = 4):
+  """A file of the hub, with captions."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  captioned = table(range(n), text=pa.array([caption(i) for i in range(n)]))
+  pq.write_table(captioned, path, row_group_size=group)
   return path
+
+
+def saved_to_disk(root, tables, batch: int = 4):
+  """What `save_to_disk` of the package datasets writes: a stream a table."""
+  root.mkdir(parents=True)
+  names = [f'data-{k:05}-of-{len(tables):05}.arrow' for k in range(len(tables))]
+  for name, part in zip(names, tables):
+    with pa.ipc.new_stream(str(root / name), part.schema) as out:
+      out.write_table(part, batch)
+  about = json.loads(tables[0].schema.metadata[b'huggingface'])['info']
+  (root / 'dataset_info.json').write_text(json.dumps(about))
+  (root / 'state.json').write_text(json.dumps(
+      {'_data_files': [{'filename': name} for name in names], '_split': 'train'}))
+  return root

@@ -10,7 +10,6 @@ import sys
 import numpy as np
 
 from evaluation import metrics, scores
-from evaluation.metrics.metric import Metric
 from helpers import server
 import sweep
 
@@ -20,7 +19,7 @@ def brightness(c, generate):
   def measure(model, seed, progress=None):
     value = float(generate(model, ['a red ring'] * 2, seed).mean())
     return {'accuracy/one_object': scores.Score(value, None, None, 2)}
-  return Metric({'accuracy/one_object': '%'}, measure)
+  return scores.Metric({'accuracy/one_object': '%'}, measure)
 
 
 def fake_or_real(run, real=sweep.train_run):

@@ -29,6 +29,22 @@ def test_a_part_is_read_alone(tmp_path):
     param_files.load(path, SHAPES['a'], 'c')
 
 
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path):
+  path = tmp_path / 'w.safetensors'
+  param_files.save(str(path), PARAMS, 'float16', {})
+  whole = path.read_bytes()
+  start = 8 + int.from_bytes(whole[:8], 'little')  # of the numbers
+  seed = int(np.random.default_rng().integers(2**31))
+  rng = np.random.default_rng(seed)
+  for at in rng.integers(start, len(whole), 8):
+    raw = bytearray(whole)
+    raw[at] ^= 1 << rng.integers(8)
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match='is damaged: the bits of'):
+      param_files.load(str(path), SHAPES)
+      pytest.fail(f'seed {seed}')
+
+
 def test_what_is_optional_may_be_missing(tmp_path):
   path = str(tmp_path / 'w.safetensors')
   param_files.save(path, {'b': PARAMS['b']}, 'float32', {})

@@ -166,12 +166,13 @@ def small(averages=AVERAGES):
     each = jnp.where(batch['tokens'][0, 0] == 7, jnp.nan, each)
     return {'each': each}, {'loss': each, 't': jnp.linspace(0, 1, len(each))}
   optimizer, mesh = optax.adam(0.1), sharding.make_mesh(1)
-  state, shardings = train_state.create_state(
-      lambda key: {'w': jax.random.normal(key, (2, 3))}, optimizer, mesh, KEY,
-      averages=len(averages))
+  state = train_state.init_state(lambda key: {'w': jax.random.normal(key, (2, 3))},
+                                 optimizer, KEY, averages=len(averages))
+  shardings = train_state.state_shardings(state, mesh)
   step = train_step.build_step(Objective(draw, loss), optimizer, lambda step: 0.1,
                                list(averages))
-  return train_step.compile_step(step, shardings, mesh), state
+  return train_step.compile_step(step, shardings, mesh), jax.device_put(
+      state, shardings)
 
 
 def marked(mark):

@@ -2,7 +2,7 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion import process, schedules
+from diffusion import process
 from training.objectives import objective
 from training.objectives.objective import Given, Objective, Part
 
@@ -14,42 +14,31 @@ def guidance_distillation(given: Given, *, low: float = 1.0,
   The teacher is a part of the parameters of its own that stays as it is, read by the
   row ('teacher', folder) of config.init_from. The student is what pictures are drawn
   with: it has config.model.scalars=('guidance',), and may start from the teacher's
-  weights.
-
-  Args:
-    low, high: the scale is drawn uniformly between them.
+  weights. The scale is drawn uniformly between low and high.
   """
   if not 0 <= low <= high:
     raise ValueError(f'low is {low} and high {high}; they must be in order, from 0 on.')
   if 'guidance' not in given.module.scalars:
     raise ValueError("the network is not told the scale of guidance: it takes "
                      "config.model.scalars=('guidance',).")
-
   def draw(key, shape, loss_ema):
     scale = jax.random.uniform(jax.random.fold_in(key, 1), shape[:1],
                                minval=low, maxval=high)
     return objective.draw_inputs(given, key, shape, loss_ema) | {'guidance': scale}
 
   def loss(params, ema, batch, drawn):
-    del ema
     teacher, scale, t = params['teacher'], drawn['guidance'], drawn['t']
     x0, context = objective.read_batch(given, params, batch, drawn, drop=False)
-    alpha, sigma = given.process.schedule(t)
-    x_t = process.add_noise(x0, drawn['eps'], alpha, sigma)
-    def x0_of(params, context, **how):
-      predict = objective.predictor(given, params, context, **how)
-      return process.to_x0(given.process.target, predict(x_t, t).astype(jnp.float32),
-                           x_t, alpha, sigma)
+    x_t = given.process.add_noise(x0, drawn['eps'], t)
     null = batch | {'tokens': jnp.broadcast_to(given.null_tokens,
                                                batch['tokens'].shape)}
-    cond, uncond = (
-        x0_of(teacher, objective.read_batch(given, teacher, part, drawn, False)[1],
-              guidance=jnp.ones_like(t)) for part in (batch, null))
+    cond, uncond = (objective.denoiser(
+        given, teacher, objective.read_batch(given, teacher, part, drawn, False)[1],
+        guidance=jnp.ones_like(t))(x_t, t) for part in (batch, null))
     guided = uncond + process.append_dims(scale, x_t) * (cond - uncond)
-    student = x0_of(params, context, guidance=scale, dropout_keys=drawn['dropout_keys'])
-    error = jnp.square(student - jax.lax.stop_gradient(guided))
-    each = error.mean(tuple(range(1, x0.ndim))) * drawn['importance'] * (
-        given.loss_weight(schedules.log_snr(given.process.schedule, t)))
-    return {'guidance_distillation': each}, {'t': t, 'loss': each}
-  return Objective(draw, loss, {'teacher': Part(
-      lambda params: jax.tree.map(jnp.copy, params))})
+    student = objective.denoiser(given, params, context, drawn['dropout_keys'],
+                                 guidance=scale)(x_t, t)
+    return objective.x0_error(given, 'guidance_distillation', student, guided, t,
+                              drawn['importance'])
+  teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
+  return Objective(draw, loss, {'teacher': teacher}, ('guidance',))

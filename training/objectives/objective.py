@@ -10,26 +10,20 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from diffusion import sampling, schedules
 from models import Scalars
 from training import augment
 
 
 class Given(NamedTuple):
-  """What objectives are made of.
-
-  Attributes:
-    module: TextToImage.
-    null_tokens: int32[l], the tokens of the empty caption.
-    process, loss_weight, sample_times, vlb: of diffusion.build and its kin.
-    augment, caption_dropout, learned_weight: of config.diffusion.
-  """
-  module: Any
-  null_tokens: Any
-  process: Any
+  """What objectives are made of."""
+  module: Any              # TextToImage
+  null_tokens: Any         # int32[l], the tokens of the empty caption
+  process: Any             # this and the next ones: of diffusion.build and its kin
   loss_weight: Callable
   sample_times: Callable
   vlb: Callable | None
-  augment: float
+  augment: float           # this and the next ones: of config.diffusion
   caption_dropout: float
   learned_weight: bool
 
@@ -37,13 +31,10 @@ class Given(NamedTuple):
 class Part(NamedTuple):
   """Parameters that an objective keeps beside the model's: a teacher, a fake score.
 
-  Attributes:
-    init: the model's first parameters -> those of this part.
-    trained: whether they have gradients; if not, they stay as they are, and a run needs
-      a row of config.init_from for them.
+  Without gradients they stay as they are, from a row of config.init_from.
   """
-  init: Callable
-  trained: bool = False
+  init: Callable         # the model's first parameters -> those of this part
+  trained: bool = False  # whether they have gradients
 
 
 class Objective(NamedTuple):
@@ -55,10 +46,12 @@ class Objective(NamedTuple):
       to `params`. terms: {name: f32[b]}, whose sum is minimised. seen: {'t', 'loss'},
       f32[b] each: the loss by time, as it is logged and followed.
     parts: {name: Part}.
+    scalars: names of models.Scalars that the network is told, beside t.
   """
   draw: Callable
   loss: Callable
   parts: dict = {}
+  scalars: tuple = ()
 
 
 def draw_inputs(given: Given, key, shape, loss_ema) -> dict:
@@ -110,9 +103,14 @@ def predictor(given: Given, params, context, dropout_keys=None, taps=(), **scala
   return given.process.precondition(predict)
 
 
-def check_learns_variance(module, why: str):
-  """Raises ValueError, which says why, unless a model predicts a variance."""
-  if not module.learns_variance:
-    raise ValueError(f'{why}; the network predicts no variance: it takes '
-                     f'config.model.out_channels={2 * module.autoencoder.channels}, of '
-                     'a unet or a dit.')
+def denoiser(*args, **scalars):
+  """(x_t, t) -> the x0 f32[b *latent_shape] that `predictor` of the same leads to."""
+  return sampling.denoiser(predictor(*args, **scalars), args[0].process)
+
+
+def x0_error(given: Given, name: str, x0_pred, x0, t, importance):
+  """(terms, seen), as Objective.loss returns them: the weighted squared error of x0."""
+  error = jnp.square(x0_pred - jax.lax.stop_gradient(x0))
+  each = error.mean(tuple(range(1, x0.ndim))) * importance * (
+      given.loss_weight(schedules.log_snr(given.process.schedule, t)))
+  return {name: each}, {'t': t, 'loss': each}
