@@ -14,7 +14,6 @@ import pytest
 
 from configs import base
 import diffusion
-from diffusion import build as _  # noqa: F401  the room, before its tables are read
 from diffusion import editing, gaussian, guidance, losses, process, sampling, schedules
 from diffusion import specs, time_sampling, timesteps
 from diffusion.solvers import SOLVERS

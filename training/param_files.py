@@ -41,7 +41,8 @@ def load(path: str, shapes, part: str = '', optional: str = ''):
     raise ValueError(f'{path} is not a whole safetensors file: {e}') from e
   for name, expected in sums.items():
     if name not in flat or zlib.crc32(flat[name].tobytes()) != expected:
-      raise ValueError(f'{path} is damaged: the bits of {name!r} are not those written.')
+      raise ValueError(f'{path} is damaged: the bits of {name!r} are not those '
+                       'written.')
   below = f'{part}/' if part else ''
   flat = {name.removeprefix(below): value for name, value in flat.items()
           if name.startswith(below)}

@@ -98,11 +98,12 @@ def multistep(schedule, order: int, eta: float = 0.0, *, of_eps: bool = False,
     value = eps_in(x, x0, now) if of_eps else x0
     history = push(history, value, clock(schedule, t))
     away = drift(history, clock(schedule, s) - history.at[0], rate + eta, **options)
-    if of_eps:  # the x0 for which the mean eps would lead to x; none at alpha = 0
-      away *= -jnp.where(now[0] > 0, now[1] / now[0], 0.0)
+    mean = x0 + away
+    if of_eps:  # the x0 for which the mean eps would lead to x; at alpha = 0 no drift
+      mean = x0 - away * jnp.where(now[0] > 0, now[1] / now[0], 0.0)
     noise_std = (
         then[1] * jnp.sqrt(1 - sigma_ratio(now, then)**(2 * eta)) if eta else None)
-    return transfer(x, x0 + away, now, then, noise_std, keys), pop(history)
+    return transfer(x, mean, now, then, noise_std, keys), pop(history)
   return Solver(lambda x: empty(x, order - 1), step, stochastic=eta > 0,
                 remembers=order > 1)
 

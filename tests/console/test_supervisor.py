@@ -14,10 +14,10 @@ REPORTS = {  # parts of real reports of jax 0.10.2
                  'ERROR: UNAVAILABLE: Task 3 heartbeat timeout. This indicates ...',
     'process 1': 'E1124 12:34:35.3 9898 x.cc:1] Use error polling ...: The following '
                  'tasks are unhealthy (stopped sending heartbeats):\n1\nThe tasks have',
-    'process 0': 'F1124 12:30:59.5 6768 client.h:80] Terminating process: Failed to '
-                 'send RPC to coordination service. Either the leader task was ...',
-    'another process': 'Traceback (most recent call last):\njax.errors.JaxRuntimeError: '
-                       'UNKNOWN: Gloo all-reduce failed: Connection reset by peer',
+    'process 0': 'F1124 12:30:59.5 6768 client.h:80] Terminating process: Failed '
+                 'to send RPC to coordination service. Either the leader task was ...',
+    'another process': 'Traceback (most recent call last):\njax.errors.JaxRuntime'
+                       'Error: UNKNOWN: Gloo all-reduce failed: Connection reset by peer',
 }
 
 
