@@ -9,7 +9,7 @@ from optax import contrib
 from training import rules
 
 
-DECAYS = {  # (rate, where it starts, steps from there) -> (step from there -> rate)
+DECAYS = {  # (rate, where it starts, steps from there) -> step from there -> rate
     'cosine': lambda lr, start, rest: optax.cosine_decay_schedule(lr, rest),
     'linear': lambda lr, start, rest: optax.linear_schedule(lr, 0.0, rest),
     'rsqrt': lambda lr, start, rest: lambda i: lr / jnp.sqrt(1 + i / max(1, start)),
