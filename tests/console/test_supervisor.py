@@ -17,7 +17,7 @@ REPORTS = {  # parts of real reports of jax 0.10.2
     'process 0': 'F1124 12:30:59.5 6768 client.h:80] Terminating process: Failed '
                  'to send RPC to coordination service. Either the leader task was ...',
     'another process': 'Traceback (most recent call last):\njax.errors.JaxRuntime'
-                       'Error: UNKNOWN: Gloo all-reduce failed: Connection reset by peer',
+                       'Error: UNKNOWN: Gloo all-reduce failed: Connection reset',
 }
 
 
