@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
 from console import command, options
 from console.errors import UserError, user_errors
 from console.files import atomic_write, check_new_file
@@ -85,7 +84,6 @@ def main(flag):
   with user_errors():
     if flag.out:
       check_new_file(flag.out, 'out', '.png')
-    base.check(c)
     table = weights_by_log_snr(c.diffusion, 24)
   print(f'{"log-SNR":>8}{"share":>10}{"of x0":>12}{"of noise":>12}{"counts":>12}')
   for middle, share, of_x0, of_eps, effective in zip(*table):

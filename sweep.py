@@ -19,7 +19,6 @@ import sys
 from absl import flags
 from ml_collections import config_flags
 
-from configs import base
 from console import command, files, options
 from console.errors import UserError, user_errors
 from data import sources
@@ -165,7 +164,6 @@ def main(flag):
     raise UserError('the plot needs matplotlib: pip install matplotlib.')
   path = config_flags.get_config_filename(flag['config'])
   with user_errors():
-    base.check(c)
     diffs, metric, seeds = sweeps.read_file(path)
   check_diffs(flag, diffs)
   unit = in_child(sweeps.check_metric, c, diffs, metric)

@@ -13,7 +13,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from console import command, options, progress, supervisor
-from console.errors import UserError, user_errors
+from console.errors import UserError, one_line, user_errors
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
 import evaluation
@@ -44,8 +44,12 @@ def join_hosts(flag):
   """Starts jax.distributed, where the flags ask for it."""
   if flag.distributed:
     supervisor.watch(flag.processes)
-    jax.distributed.initialize(flag.coordinator, flag.processes, flag.process,
-                               heartbeat_timeout_seconds=HEARTBEAT)
+    try:
+      jax.distributed.initialize(flag.coordinator, flag.processes, flag.process,
+                                 heartbeat_timeout_seconds=HEARTBEAT)
+    except (ValueError, RuntimeError) as e:
+      raise UserError(f'--distributed finds no other hosts ({one_line(e)}): give '
+                      '--coordinator=HOST:PORT --processes=N --process=I.') from e
   elif flag.coordinator or flag.processes or flag.process is not None:
     raise UserError('--coordinator, --processes and --process need --distributed.')
 

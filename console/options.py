@@ -92,9 +92,11 @@ def drop_old_fields(c):
 
 
 def needed_config(flag, example: str = 'configs/shapes.py'):
-  """The config that --config names, or UserError where there is none."""
+  """The config that --config names, or UserError where there is none, or nonsense."""
   if not flag.config:
     raise UserError(f'--config=FILE is needed, such as {example}.')
+  with user_errors():
+    base.check(flag.config)
   return flag.config
 
 

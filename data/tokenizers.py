@@ -111,9 +111,10 @@ def without_padding(tokenizer: Tokenizer) -> Tokenizer:
 
 def load(path: str) -> Tokenizer | Public:
   """Raises FileNotFoundError or, for a file that is no tokenizer, ValueError."""
-  with open(path, encoding='utf-8') as f:
-    text = f.read()
+  with open(path, 'rb') as f:
+    data = f.read()
   try:
+    text = data.decode('utf-8')
     if isinstance(found := json.loads(text), list):
       return Public([(Tokenizer.from_str(json.dumps(part)), length)
                      for part, length in found])

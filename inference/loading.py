@@ -101,6 +101,10 @@ def pipeline_config(folder: str):
 
   Raises ValueError for a folder that is none, or has odd parts.
   """
+  if not os.path.exists(folder) and folder.count('/') == 1 and folder[0] not in './~':
+    raise ValueError(
+        f'--weights={folder} is no folder here, nor one with a model_index.json. Is it '
+        f'a name of the Hugging Face hub? hf download {folder} --local-dir FOLDER')
   from interop import pipelines  # an edge: all else does without it
   parts = pipelines.read(folder)
   c = base.get_config()
