@@ -220,14 +220,17 @@ def size_of(flag, c) -> tuple[int, int]:
   return flag.height or height, flag.width or width
 
 
-def editing_of(flag, model, size, request, m: int):
-  """A request with what the flags of editing add to it, of m pictures."""
+def editing_of(flag, model, size, request, m: int, given: dict):
+  """A request with what the flags of editing add to it, of m pictures.
+
+  given: the pictures of --image and --mask, f32[h w 3].
+  """
   if flag.mask:
-    mask = read_image(flag.mask, size).mean(-1, keepdims=True) > 0
+    mask = given['mask'].mean(-1, keepdims=True) > 0
     request = request.replace(mask=mask.astype(np.float32)[None].repeat(m, 0))
   if not flag.image:
     return request
-  image = read_image(flag.image, size)[None]
+  image = given['image'][None]
   if not flag.invert:
     return request.replace(image=image.repeat(m, 0))
   caption = build_request(model.tokenizer, [flag.invert],
@@ -251,8 +254,8 @@ def main(flag):
   options.resolve_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_effects(flag, c)
   size = size_of(flag, c)
-  for path in filter(None, (flag.image, flag.mask)):
-    read_image(path, size)
+  given = {name: read_image(flag[name].value, size) for name in ('image', 'mask')
+           if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
     model = loading.load(flag.weights or flag.workdir, config=c)
@@ -269,7 +272,7 @@ def main(flag):
     if weak:
       request = request.replace(
           weak_tokens=edits.weak_tokens(model, weak, prompts, flag.num))
-    request = editing_of(flag, model, size, request, len(index))
+    request = editing_of(flag, model, size, request, len(index), given)
     drawn = generation.sample_request(
         model, request, index, seed=flag.seed, size=size, film=way_is_wanted,
         weak=weak or None, strength=flag.strength, fill=flag.fill,

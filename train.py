@@ -243,8 +243,7 @@ def main(flag):
       known, tally = tally.bad, of_all(batches.tally)
       values['bad'] = tally.bad - known  # pictures since the last log
       log.scalars(step, values)
-      lines.rewrite(log.progress(step, values)) if not end else lines.say(
-          log.progress(step, values))
+      (lines.say if end else lines.rewrite)(log.progress(step, values))
       with user_errors():
         tally.check_share(c.data.max_bad)
       check_finite(window, step, c.train.max_skipped)

@@ -83,11 +83,8 @@ def check_sampler(module, c, how, size, film: bool = False):
   if not pixels and c.sample.clip != 'none':
     raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
                      "latents have no bound: 'none'.")
-  if how.solver.learned_variance and not module.learns_variance:
-    raise ValueError(
-        f'config.sample.solver is {c.sample.solver!r}; the network predicts no '
-        f'variance: it takes config.model.out_channels='
-        f'{2 * module.autoencoder.channels}, of a unet or a dit.')
+  if how.solver.learned_variance:
+    module.check_variance(f'config.sample.solver is {c.sample.solver!r}')
   if how.solver.solve and film:
     raise ValueError(f'config.sample.solver is {c.sample.solver!r}, whose steps differ '
                      'from picture to picture: it takes no film.')

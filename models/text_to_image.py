@@ -71,6 +71,14 @@ class TextToImage(nn.Module):
     """Whether `predict` returns one beyond the target, from -1 to 1."""
     return self.backbone.out_channels == 2 * self.autoencoder.channels
 
+  def check_variance(self, why: str):
+    """Raises ValueError, which says why one is needed, where none is predicted."""
+    if not self.learns_variance:
+      raise ValueError(
+          f'{why}; the network predicts no variance: it takes '
+          f'config.model.out_channels={2 * self.autoencoder.channels}, of a unet or a '
+          'dit.')
+
   # What the backbone declares, as there.
   any_size, scalars, num_taps, augment_labels = (
       property(operator.attrgetter(f'backbone.{name}'))

@@ -15,10 +15,8 @@ def denoising(given: Given) -> Objective:
   it (arXiv:2102.09672 eq. 16); with learned_weight errors are divided by an uncertainty
   that is learned, u, and thrown away after training (arXiv:2312.02696 eq. 21).
   """
-  if given.vlb and not given.module.learns_variance:
-    out = f'config.model.out_channels={2 * given.module.autoencoder.channels}'
-    raise ValueError('config.diffusion.vlb is above 0; the network predicts no '
-                     f'variance: it takes {out}, of a unet or a dit.')
+  if given.vlb:
+    given.module.check_variance('config.diffusion.vlb is above 0')
   def loss(params, ema, batch, drawn):
     x0, context = objective.read_batch(given, params, batch, drawn)
     predict = objective.predictor(given, params, context, drawn['dropout_keys'])
