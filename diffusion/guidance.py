@@ -61,10 +61,13 @@ def prompts(denoise, contexts, prompt_weights, null):
   `null` where a single prompt does without.
   """
   n = len(contexts) + 1
-  together = jax.tree.map(lambda *parts: jnp.concatenate(parts), *contexts, null)
+  def together(*parts):  # n of [b ...] -> [b*n ...], picture by picture: each stays
+    return jnp.stack(parts, 1).reshape(-1, *parts[0].shape[1:])  # on its device
+  told = jax.tree.map(together, *contexts, null)
   def both(x, t):
-    t = jnp.tile(t, n) if jnp.ndim(t) else t
-    *each, uncond = jnp.split(denoise(jnp.concatenate([x] * n), t, together), n)
+    t = jnp.repeat(t, n) if jnp.ndim(t) else t
+    x0 = denoise(together(*[x] * n), t, told)
+    *each, uncond = jnp.moveaxis(x0.reshape(len(x), n, *x0.shape[1:]), 1, 0)
     cond = uncond
     for i, x0 in enumerate(each):
       cond = cond + append_dims(prompt_weights[:, i], x) * (x0 - uncond)

@@ -112,7 +112,8 @@ def sampler_of(model: Model, size, *, weak: Model | None = None, **how):
                    sort_keys=True)
   if key not in model.programs:
     model.programs[key] = build_sampler(
-        model.module, c, size, weak=weak and (weak.config, weak.module), **how)
+        model.module, c, size, mesh=model.mesh,
+        weak=weak and (weak.config, weak.module), **how)
   return model.programs[key]
 
 

@@ -65,7 +65,7 @@ def load(place: str, mesh=None, config=None) -> Model:
     shapes = models.param_shapes(module, base.height_width(c.data.size),
                                  c.tokenizer.length)
     params = param_files.load(os.path.join(place, param_files.FILE), shapes)
-    return Model(c, tokenizer, module, jax.device_put(params, whole), mesh,
+    return Model(c, tokenizer, module, sharding.place_params(params, mesh), mesh,
                  param_files.FILE)
   if not workdirs.started(place):
     raise ValueError(f'{place}: the run has no checkpoint yet.')
@@ -128,7 +128,7 @@ def load_pipeline(c, mesh) -> Model:
     *above, last = part.split('/')
     at = functools.reduce(lambda tree, name: tree.setdefault(name, {}), above, params)
     at[last] = read_part(part, place, shapes)
-  params = jax.device_put(params, sharding.replicated(mesh))
+  params = sharding.place_params(params, mesh)
   return Model(c, tokenizer, module, params, mesh, 'public weights')
 
 

@@ -8,11 +8,11 @@ from configs import base
 import diffusion
 from diffusion import editing, guidance, process as processes, sampling
 import models
-from models import Scalars
+from models import Scalars, placement
 from inference.requests import Request
 
 
-def build_sampler(module, c, size, *, film: bool = False, weak=None,
+def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
                   strength: float = 1.0, fill: str = 'blend'):
   """Makes the sampler of a model; what a request leaves None is not compiled.
 
@@ -20,6 +20,7 @@ def build_sampler(module, c, size, *, film: bool = False, weak=None,
     module: TextToImage.
     c: config, of which `diffusion`, `sample` and `autoencoder` count.
     size: (height, width) of the pictures.
+    mesh: over which they are drawn; None where the program stays on one device.
     film: also return the way there.
     weak: (config, module) of the network to move away from, in place of the empty
       prompt: autoguidance.
@@ -40,7 +41,7 @@ def build_sampler(module, c, size, *, film: bool = False, weak=None,
   painting = diffusion.build_fill(fill, how.solver)
   latent_shape = module.latent_shape(size)
 
-  def sample(params, request: Request, keys, scale):
+  def draw(params, request: Request, keys, scale):
     to_latents, to_pixels = autoencoder_fns(module, params['main'])
     eps = request.noise
     if eps is None:
@@ -62,6 +63,9 @@ def build_sampler(module, c, size, *, film: bool = False, weak=None,
     x, way = x
     return to_uint8(to_pixels(x)), jax.lax.map(lambda z: to_uint8(to_pixels(z)), way)
 
+  def sample(*args):
+    with placement.over(mesh):
+      return draw(*args)
   return jax.jit(sample)
 
 

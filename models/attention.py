@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import splash
+from models import placement, splash
 
 QUERIES = 256  # queries that a CPU works on at once: their logits stay in its cache
 
@@ -24,7 +24,7 @@ def attend(q, k, v, mask=None, causal=False):
   """
   if causal:
     return in_one(q, k, v, mask, causal)
-  platform = jax.default_backend()
+  platform = placement.platform()
   if platform == 'gpu' and cudnn_takes(q.shape, k.shape, q.dtype, mask is not None):
     return cudnn(q, k, v, mask)
   if platform == 'tpu' and (split := splash.over_devices(q)):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 LANES = 128  # a sequence is padded to a multiple of it
+BLOCKS = (512, 384, 256, LANES)  # of queries and keys that are worked on at once
 BATCH, HEADS = ('data', 'fsdp'), 'tensor'  # axes of a mesh
 
 
@@ -15,19 +16,26 @@ def attend(q, k, v, mask=None, interpret: bool = False):
   b, n, heads, d = q.shape
   m = k.shape[1]
   def laid_out(y):  # [b n heads d] -> [b heads n' d]
-    return jnp.pad(y, ((0, 0), (0, -y.shape[1] % LANES), (0, 0), (0, 0))).swapaxes(1, 2)
+    more = -y.shape[1] % block_size(y.shape[1])
+    return jnp.pad(y, ((0, 0), (0, more), (0, 0), (0, 0))).swapaxes(1, 2)
   q, k, v = laid_out(q * d**-0.5), laid_out(k), laid_out(v)
   mask = jnp.ones((b, m), bool) if mask is None else mask
-  seen = jnp.pad(mask, ((0, 0), (0, -m % LANES))).astype(jnp.int32)  # padding is 0
+  seen = jnp.pad(mask, ((0, 0), (0, k.shape[2] - m))).astype(jnp.int32)  # padding is 0
   segments = splash_attention.SegmentIds(jnp.ones((b, q.shape[2]), jnp.int32), seen)
   run = kernel(q.shape[2], k.shape[2], heads, interpret)
   return jax.vmap(run)(q, k, v, segments).swapaxes(1, 2)[:, :n]
 
 
+def block_size(length: int) -> int:
+  """Of BLOCKS the largest that pads a sequence by no more than an eighth of what LANES
+  would make of it."""
+  least = length + -length % LANES
+  return next(size for size in BLOCKS if 8 * (length + -length % size) <= 9 * least)
+
+
 def kernel(n: int, m: int, heads: int, interpret: bool):
-  """The kernel for n queries and m keys, in the largest blocks that divide them."""
-  rows, columns = (next(size for size in (512, 384, 256, LANES) if length % size == 0)
-                   for length in (n, m))
+  """The kernel for n queries and m keys, both padded to their block_size."""
+  rows, columns = block_size(n), block_size(m)
   sizes = splash_attention.BlockSizes(
       **dict.fromkeys(('block_q', 'block_q_dkv', 'block_q_dq'), rows),
       **dict.fromkeys(('block_kv', 'block_kv_compute', 'block_kv_dkv',

@@ -5,7 +5,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import checks, context
+from models import checks, context, placement
 
 
 class Uncertainty(nn.Module):
@@ -52,7 +52,7 @@ class TextToImage(nn.Module):
 
   def draw_latents(self, moments, eps=None):
     """f32[b *latent_shape], drawn by eps: the same of a normal; None for the mean."""
-    return self.autoencoder.draw(moments, eps)
+    return placement.split_batch(self.autoencoder.draw(moments, eps))
 
   def to_latents(self, x, eps=None):
     """f32[b h w 3] in [-1, 1] to f32[b *latent_shape]: both of the above."""

@@ -87,6 +87,12 @@ def param_shardings(mesh, params):
                       rules.match(TENSOR, params, 'mesh.TENSOR'))
 
 
+def place(x, sharding):
+  """An array that every process has whole -> a global one of which each device gets its
+  share alone. jax.device_put would first send all of it to every device, to compare."""
+  return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+
+
 def shard_local(batch, mesh):
   """This process's rows of a batch -> global arrays, split over the devices."""
   return jax.tree.map(lambda x: jax.make_array_from_process_local_data(
@@ -95,8 +101,12 @@ def shard_local(batch, mesh):
 
 def shard_replicated(batch, mesh):
   """Arrays that every process has whole -> global ones, split over the devices."""
-  return jax.tree.map(lambda x: jax.make_array_from_callback(
-      x.shape, batch_sharding(mesh), lambda index: x[index]), batch)
+  return jax.tree.map(lambda x: place(x, batch_sharding(mesh)), batch)
+
+
+def place_params(params, mesh):
+  """Parameters on the host -> the same on the devices, where param_shardings says."""
+  return jax.tree.map(place, params, param_shardings(mesh, params))
 
 
 def gather(x):

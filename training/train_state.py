@@ -42,7 +42,7 @@ def with_part(state, part: str, values):
   """A new state whose parameters below `part`, 'a/b', are a tree of other values."""
   new = rules.by_name({part: values})
   def take(tree):
-    return jax.tree.map(lambda name, old: jax.device_put(new[name], old.sharding)
+    return jax.tree.map(lambda name, old: sharding.place(new[name], old.sharding)
                         if name in new else old, rules.names(tree), tree)
   return state.replace(params=take(state.params), ema=tuple(map(take, state.ema)),
                        frozen=take(state.frozen))

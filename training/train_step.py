@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from diffusion import time_sampling
+from models import placement
 from training import sharding, train_state
 
 PARTS = 4  # of [0, 1], by which the loss is logged
@@ -39,8 +40,8 @@ def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int
     terms = jax.tree.map(lambda x: x.mean(0), terms)
     return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads
   def train_step(state, batch, root):
-    drawn = objective.draw(jax.random.fold_in(root, state.step), batch['image'].shape,
-                           state.loss_ema)
+    drawn = placement.split_batch(objective.draw(
+        jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema))
     (loss, (terms, seen)), grads = gradients(state, batch, drawn)
     norm = optax.global_norm(grads)
     ok = jnp.isfinite(loss) & jnp.isfinite(norm)
@@ -73,7 +74,7 @@ def compile_step(train_step, shardings, mesh):
   """jit of a train step over a mesh: state donated, batch split, metrics everywhere."""
   whole = sharding.replicated(mesh)
   def step(*args):
-    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # models.splash asks
+    with placement.over(mesh):
       return train_step(*args)
   return jax.jit(step, donate_argnums=0, out_shardings=(shardings, whole),
                  in_shardings=(shardings, sharding.batch_sharding(mesh), whole))

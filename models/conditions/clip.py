@@ -84,7 +84,8 @@ class CLIP(nn.Module):
                               (x.astype(self.dtype),) * (self.skip + 1))
     last = layers.Norm(eps=1e-5, name='norm')(states[0])
     text = states[self.skip] if self.skip else last
-    pooled = None if self.pooled == 'none' else last[jnp.arange(b), ends.argmax(1)]
+    pooled = None if self.pooled == 'none' else jnp.take_along_axis(
+        last, ends.argmax(1)[:, None, None], 1)[:, 0]
     if self.pooled == 'projection':
       pooled = nn.Dense(self.width, use_bias=False, dtype=self.dtype,
                         name='projection')(pooled)

@@ -1,0 +1,66 @@
+"""Where activations lie on a mesh: each device has its share of the pictures."""
+import contextlib
+import contextvars
+import math
+
+from flax import linen as nn
+import jax
+from jax.sharding import PartitionSpec
+
+BATCH = ('data', 'fsdp')  # axes of a mesh over which the pictures of a batch are spread
+ALL = (*BATCH, 'tensor')  # those of what `tensor` has no way to split
+FREE = PartitionSpec.UNCONSTRAINED
+PLATFORM = contextvars.ContextVar('platform', default=None)  # of `over`
+
+
+def platform() -> str:
+  """'cpu', 'gpu' or 'tpu': what the program that is being traced is for."""
+  return PLATFORM.get() or jax.default_backend()
+
+
+def split_batch(tree, axes=BATCH):
+  """Keeps arrays [b ...] spread by pictures; what the devices do not divide is left.
+
+  The mesh is that of `over`; outside of it nothing is done.
+  """
+  mesh = jax.sharding.get_abstract_mesh()
+  if mesh.axis_names != ALL:
+    return tree
+  def split(x):
+    fits = (over for over in (axes, BATCH) if getattr(x, 'ndim', 0) and not (
+        x.shape[0] % math.prod(mesh.shape[axis] for axis in over)))
+    if (over := next(fits, None)) is None:
+      return x
+    spec = PartitionSpec(over, *[FREE] * (x.ndim - 1))
+    return jax.lax.with_sharding_constraint(x, spec)
+  return jax.tree.map(split, tree)
+
+
+def split_outputs(call, args, kwargs, context):
+  """For nn.intercept_methods: what each module returns is spread by pictures."""
+  out = call(*args, **kwargs)
+  if context.method_name != '__call__':
+    return out
+  return split_batch(out, ALL if context.module.path[:1] == ('autoencoder',) else BATCH)
+
+
+@contextlib.contextmanager
+def over(mesh):
+  """In which a program for a mesh of the axes data, fsdp and tensor is traced; None for
+  one that stays on a single device.
+
+  A compiler that is told only where parameters lie may find it cheaper to let every
+  device work on all pictures than to fetch the weights of a layer. So what every module
+  gives is held to the split of its batch; dimensions beyond the first are left to the
+  compiler (those that `tensor` splits follow from the parameters).
+  """
+  if mesh is None:
+    yield
+    return
+  told = PLATFORM.set(mesh.devices.flat[0].platform)
+  spread = jax.sharding.use_abstract_mesh(mesh.abstract_mesh) if mesh.size > 1 else None
+  try:
+    with spread or contextlib.nullcontext(), nn.intercept_methods(split_outputs):
+      yield
+  finally:
+    PLATFORM.reset(told)
