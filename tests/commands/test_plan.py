@@ -1,16 +1,18 @@
 """plan.py says what the loss counts: against closed forms, and as a user reads it."""
+import json
+
 import numpy as np
 from PIL import Image
 import pytest
 
+from evaluation import loss_weights
 from helpers.tiny import tiny
-import plan
 
 
 def weights(**diffusion):
   c = tiny('unused')
   c.diffusion.update(dict(schedule='flow', time_sampling='uniform') | diffusion)
-  return plan.weights_by_log_snr(c.diffusion, 24)
+  return loss_weights.weights_by_log_snr(c.diffusion, 24)
 
 
 def test_uniform_times_of_flow_are_logistic_in_log_snr():
@@ -51,9 +53,27 @@ def test_it_prints_a_table_and_draws_a_plot(root, commands):
 @pytest.mark.parametrize('flags, message', [
     ('--loss_weights', '--config=FILE is needed'),
     ('--config={root}/tiny.py', 'say what'),
+    ('--config={root}/tiny.py --topology=v5p:4x4x4 --loss_weights', 'say what'),
+    ('--config={root}/tiny.py --topology=v9:4', "'v9:4' is no topology"),
+    ('--config={root}/tiny.py --topology=v5p:4xx4', "'v5p:4xx4' is no topology"),
     ('--config={root}/tiny.py --loss_weights --out=x.jpg', 'ends in .png'),
     ('--config={root}/tiny.py --loss_weights --config.diffusion.loss_weight=x',
      "config.diffusion.loss_weight is 'x', not one of")])
 def test_a_mistake_is_one_line(root, commands, flags, message):
   code, _, err = commands.run('plan.py', *flags.format(root=root).split())
   assert code == 2 and message in err and err.count('\n') == 1
+
+
+def test_what_a_step_takes_is_printed_for_chips_that_are_not_here(root, commands):
+  code, out, err = commands.run(
+      'plan.py', f'--config={root}/tiny.py', '--topology=h100:8', '--json', '--price=2',
+      '--config.mesh.fsdp=8', '--config.mesh.data=1', f'--out={root}/plan.png')
+  assert code == 0, err
+  text, _, path = out.rstrip().rpartition('\n')
+  said = json.loads(text)
+  assert said['compiler'] == 'the CPU compiler' and said['remedy'] is None
+  assert said['moves'] and {move['axes'] for move in said['moves']} == {'fsdp'}
+  np.testing.assert_allclose(said['run']['dollars'], 2 * said['run']['chip_hours'])
+  np.testing.assert_allclose(said['total_gib'], sum(said['memory_gib'].values()))
+  with Image.open(path) as picture:
+    assert picture.size == (840, 480)
