@@ -16,9 +16,10 @@ def get_config():
   c.seed = 0
 
   c.data = ConfigDict(dict(
-      source='shapes',     # or emoji, folder, webdataset, parquet, tfds, array_record
+      source='shapes',     # or skills, emoji, folder, webdataset, parquet, tfds,
+                           # array_record
       path='',             # a folder, an address with {000..123} or *, a name of tfds
-      split='train',       # of shapes, emoji and tfds, which also takes train[:10%]
+      split='train',       # of what is drawn here, and of tfds: also train[:10%]
       image='',            # column or feature with pictures; '' looks for it
       caption='',          # that of captions, as captions/text; '' looks for it;
                            # folder: the name of the folder that a picture lies in
@@ -33,7 +34,7 @@ def get_config():
       max_pixels=50_000_000,  # of a picture as it is stored; a larger one is bad
       min_side=8,          # pixels, of a picture as it is stored; a smaller one is bad
       max_bad=0.1,         # share of bad pictures above which a run stops
-      pictures=60_000,     # of shapes: how many are drawn to train on
+      pictures=60_000,     # of shapes and skills: how many are drawn to train on
       single_share=0.15,   # of shapes: share of them that show one object
       workers=0,           # processes that read and decode; 0: threads of the trainer
       threads=2,           # that read and decode, in each of them

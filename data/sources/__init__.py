@@ -21,8 +21,8 @@ from data.problems import Bad, refused
 from data.sources import array_record, folder, parquet, tfds, webdataset
 
 SOURCES = {
-    'shapes': tfds.Shapes, 'emoji': tfds.Emoji, 'tfds': tfds.Prepared,
-    'folder': folder.Folder, 'webdataset': webdataset.WebDataset,
+    'shapes': tfds.Shapes, 'skills': tfds.Skills, 'emoji': tfds.Emoji,
+    'tfds': tfds.Prepared, 'folder': folder.Folder, 'webdataset': webdataset.WebDataset,
     'parquet': parquet.Parquet, 'array_record': array_record.Shards}
 CHOICES = {'crop': ('centre', 'random'), 'captions': ('random', 'first', 'none')}
 MIX_KEYS = ('source', 'path', 'split', 'image', 'caption', 'pictures', 'single_share',

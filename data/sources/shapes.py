@@ -147,10 +147,15 @@ def stamp(pen, shape: str, x: float, y: float, r: float, fill, canvas):
 
 def draw(scene: Scene, rng, size=(32, 32)) -> np.ndarray:
   """Draws a scene at a random place. Returns uint8 [h w 3] of `size`, (h, w)."""
+  return paint(scene.objects, place(scene, rng, size), size)
+
+
+def paint(objects, spots, size) -> np.ndarray:
+  """Objects (colour, shape), each at a spot (x, y, r) in units: uint8 [h w 3]."""
   factor = DRAWN // min(size)
   image = Image.new('RGB', (factor * size[1], factor * size[0]), CANVAS)
   pen = ImageDraw.Draw(image)
-  for (colour, shape), spot in zip(scene.objects, place(scene, rng, size)):
+  for (colour, shape), spot in zip(objects, spots, strict=True):
     stamp(pen, shape, *spot, COLOURS[colour], CANVAS)
   return np.asarray(image.reduce(factor))
 
@@ -191,17 +196,21 @@ SPLITS = {
 
 
 @dataclasses.dataclass
-class ShapesConfig(tfds.core.BuilderConfig):
+class WorldConfig(tfds.core.BuilderConfig):
   size: int | tuple[int, int] = 32  # pixels, or height and width
   train: int = 60_000    # pictures
-  single_share: float = 0.15  # of the training pictures: they show one object
-  test: int = 1_024      # pictures, each of `test` and `test_pairs`
+  test: int = 1_024      # pictures, each of every other split
 
   def __post_init__(self):
     given, self.size = self.size, images.height_width(self.size)
     if min(self.size) < 8 or DRAWN % min(self.size):
       raise refused('size', given, '; shapes are drawn at 8, 16, 32, 64, 128 or 256 '
                     'pixels along the shorter side.')
+
+
+@dataclasses.dataclass
+class ShapesConfig(WorldConfig):
+  single_share: float = 0.15  # of the training pictures: they show one object
 
 
 class Shapes(drawn.Drawn):

@@ -9,7 +9,7 @@ from tensorflow_datasets.proto import tf_example_pb2
 from console.errors import tell
 from data import captions
 from data.problems import Bad, refused
-from data.sources import array_record, emoji, shapes
+from data.sources import array_record, emoji, shapes, skills
 
 
 def builder(c):
@@ -101,6 +101,10 @@ class Prepared(array_record.Records):
 
 class Shapes(Prepared):
   builder = shapes.Shapes.of
+
+
+class Skills(Prepared):
+  builder = skills.Skills.of
 
 
 class Emoji(Prepared):

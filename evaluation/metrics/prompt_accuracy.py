@@ -1,18 +1,39 @@
 """Prompt accuracy: the share of pictures that show exactly what was asked for."""
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from configs import base
-from data.sources import shapes
+from data.sources import shapes, skills
 from evaluation import scores
 from evaluation.metrics import shapes_scorer
 
 WORLD = shapes_scorer.World(
     shapes.CANVAS, shapes.COLOURS, shapes.SHAPES, shapes.opacity)
-KINDS = {  # of prompts, and the scenes that they are drawn from
-    'one object': shapes.ONE_OBJECT,
-    'two objects': shapes.SPLITS['test'],
-    'unseen pairs': shapes.SPLITS['test_pairs'],
-}
+SOURCES = ('shapes', 'skills')  # whose pictures are of this world
+
+
+class Kind(NamedTuple):
+  """Prompts of a kind.
+
+  Attributes:
+    scenes: () -> those that they are drawn from.
+    caption: scene -> the prompt.
+    draw: (scene, rng, (h, w)) -> a true picture, uint8 [h w 3].
+  """
+  scenes: Callable
+  caption: Callable = shapes.caption
+  draw: Callable = shapes.draw
+
+
+KINDS = {
+    'one object': Kind(lambda: shapes.ONE_OBJECT),
+    'two objects': Kind(lambda: shapes.SPLITS['test']),
+    'unseen pairs': Kind(lambda: shapes.SPLITS['test_pairs'])
+} | {name: Kind(functools.partial(skills.pool, name, train=False), skills.caption,
+                skills.draw) for name in skills.SKILLS}
 
 
 def prompt_accuracy(c, generate) -> scores.Metric:
@@ -24,7 +45,7 @@ def prompt_accuracy(c, generate) -> scores.Metric:
   for kind in c.eval.kinds:
     if kind not in KINDS:
       raise ValueError(f'config.eval.kinds has {kind!r}, not one of {list(KINDS)}.')
-  if c.data.source != 'shapes':
+  if c.data.source not in SOURCES:
     raise ValueError('prompt_accuracy scores the shapes world; this config draws '
                      f'config.data.source={c.data.source!r}.')
   slugs = {kind: kind.replace(' ', '_') for kind in c.eval.kinds}
@@ -32,12 +53,12 @@ def prompt_accuracy(c, generate) -> scores.Metric:
 
   def measure(model, seed: int, progress=None):
     chosen = {kind: scenes_of(kind, num, seed) for kind in slugs}
-    everything = [scene for scenes in chosen.values() for scene in scenes]
-    pictures = generate(model, [shapes.caption(scene) for scene in everything], seed,
-                        progress)
+    prompts = [KINDS[kind].caption(scene) for kind, scenes in chosen.items()
+               for scene in scenes]
+    pictures = generate(model, prompts, seed, progress)
     found, rng = {}, np.random.default_rng(seed)
     for i, (kind, scenes) in enumerate(chosen.items()):
-      true = [shapes.draw(scene, rng, size) for scene in scenes]
+      true = [KINDS[kind].draw(scene, rng, size) for scene in scenes]
       for name, some in (('accuracy', pictures[i * num:(i + 1) * num]),
                          ('scorer', true)):
         right = sum(shapes_scorer.correct(picture, scene, WORLD)
@@ -52,7 +73,7 @@ def prompt_accuracy(c, generate) -> scores.Metric:
 
 def scenes_of(kind: str, num: int, seed: int):
   """`num` scenes of a kind, in a random order, none twice before all came once."""
-  pool = KINDS[kind]
+  pool = KINDS[kind].scenes()
   rng = np.random.default_rng(seed)
   rounds = -(-num // len(pool))
   order = np.concatenate([rng.permutation(len(pool)) for _ in range(rounds)])

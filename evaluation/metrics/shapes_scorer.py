@@ -6,6 +6,7 @@ six drawn at its place and size; then it compares what it found with the prompt.
 """
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -87,17 +88,30 @@ def correct(image: np.ndarray, scene, world: World) -> bool:
   """Whether a picture uint8 [h w 3] shows exactly the scene.
 
   Args:
-    scene: has `objects`, pairs (colour, shape), and `relation`, None or one of
-      'left of', 'right of', 'above' and 'below' between the first and the second.
+    scene: has `objects`, pairs (colour, shape), where a colour of None stands for any,
+      and `relation`, None or one of 'left of', 'right of', 'above' and 'below' between
+      the first and the second.
   """
   found = find(image, world)
-  if sorted((str(f.colour), str(f.shape)) for f in found) != sorted(scene.objects):
-    return False
-  if scene.relation is None:
+  return len(found) == len(scene.objects) and any(
+      all(map(shows, some, scene.objects)) and related(some, scene.relation)
+      for some in itertools.permutations(found))
+
+
+def shows(found: Found, pair) -> bool:
+  """Whether a blob is an object (colour, shape); a colour of None stands for any."""
+  colour, shape = pair
+  return (found.shape == shape and found.colour is not None
+          and colour in (None, found.colour))
+
+
+def related(found, relation: str | None) -> bool:
+  """Whether the first of two blobs stands in a relation to the second."""
+  if relation is None:
     return True
-  a, b = found if (found[0].colour, found[0].shape) == scene.objects[0] else found[::-1]
+  a, b = found
   dx, dy = b.x - a.x, b.y - a.y
-  along, across = (dx, dy) if scene.relation in ('left of', 'right of') else (dy, dx)
-  if scene.relation in ('right of', 'below'):
+  along, across = (dx, dy) if relation in ('left of', 'right of') else (dy, dx)
+  if relation in ('right of', 'below'):
     along = -along
   return along > abs(across)

@@ -258,7 +258,7 @@ def test_an_address_of_a_hub(kind, pattern, read, tmp_path, monkeypatch):
 def test_sources_say_whether_they_have_splits(tmp_path):
   known = {name for name in sources.SOURCES
            if sources.has_splits(made.config(tmp_path, source=name))}
-  assert known == {'shapes', 'emoji', 'tfds'}
+  assert known == {'shapes', 'skills', 'emoji', 'tfds'}
 
 
 def test_pixels_that_are_floating_point_numbers_are_refused(read, tmp_path):
