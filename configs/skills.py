@@ -22,7 +22,7 @@ def get_config(size: str = ''):
   c.sample.prompts = (
       'three red circles', 'a star left of a ring', 'a blue cross and a purple circle',
       'a red star, a green square, a yellow ring and a black circle')
-  c.eval.update(dict(split='color_attribution', kinds=(
+  c.eval.update(dict(split='color_attr', kinds=(
       'single_object', 'two_object', 'counting', 'colors', 'position',
-      'color_attribution', 'three_objects', 'four_objects')))
+      'color_attr', 'three_objects', 'four_objects')))
   return c

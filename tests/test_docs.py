@@ -19,6 +19,7 @@ from data.sources import SOURCES
 import diffusion
 from diffusion import (
     editing, guidance, losses, process, schedules, solvers, time_sampling, timesteps)
+from evaluation.benchmarks import BENCHMARKS
 from evaluation.metrics import METRICS
 import models
 from models.autoencoders import AUTOENCODERS
@@ -31,8 +32,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
          ROOT / 'benchmarks' / 'README.md']
 COMMANDS = {'train.py': 'train', 'sample.py': 'sample', 'evaluate.py': 'evaluate',
-            'export.py': 'export', 'plan.py': 'plan', 'sweep.py': 'sweep',
-            'data.prepare': 'data.prepare', 'data.inspect': 'data.inspect'}
+            'export.py': 'export', 'benchmark.py': 'benchmark', 'plan.py': 'plan',
+            'sweep.py': 'sweep', 'data.prepare': 'data.prepare',
+            'data.inspect': 'data.inspect'}
 GLANCE = {  # rows of the README's table, and what has these names
     'schedules': schedules.SCHEDULES, 'targets': process.TARGETS,
     'loss weights': losses.LOSS_WEIGHTS, 'loss measures': time_sampling.LOSS_OVER,
@@ -42,7 +44,7 @@ GLANCE = {  # rows of the README's table, and what has these names
     'clipping of x0': guidance.CLIPS, 'fills of a mask': editing.FILLS,
     'backbones': BACKBONES, 'conditions': CONDITIONS, 'autoencoders': AUTOENCODERS,
     'optimizers': optim.OPTIMIZERS, 'averages': ema.PROFILES, 'metrics': METRICS,
-    'data sources': SOURCES}
+    'benchmarks': BENCHMARKS,    'data sources': SOURCES}
 OPTIONS = {  # pages that have each row with its options and their defaults
     'diffusion': ('targets', 'loss weights', 'loss measures', 'time samplings',
                   'timesteps', 'guidance rules', 'guidance over time',

@@ -23,7 +23,9 @@ from diffusion import (
     editing, guidance, losses, posterior, process, schedules, solvers, time_sampling,
     timesteps)
 import evaluation
-from evaluation import metrics, scores, sweeps
+from evaluation import benchmarks, metrics, scores, sweeps
+from evaluation.benchmarks import drawing
+from evaluation.benchmarks.benchmark import Benchmark, Item
 from evaluation.scores import Metric
 from helpers import toys
 from helpers.tiny import tiny
@@ -55,6 +57,7 @@ KINDS = {  # kind -> (where its rows are written, the table, the key that choose
     'optimizer': ('training/optim.py', 'OPTIMIZERS', 'optim.name'),
     'average': ('training/ema.py', 'PROFILES', 'optim.ema'),
     'metric': ('evaluation/metrics/', 'METRICS', 'eval.metrics'),
+    'judged benchmark': ('evaluation/benchmarks/', 'BENCHMARKS', '--benchmark'),
     'data source': ('data/sources/', 'SOURCES', 'data.source'),
     'paper': ('configs/papers/', 'docs/papers.md', '--config'),
     'sweep': ('configs/sweeps/', 'docs/sweeps.md', '--config'),
@@ -322,6 +325,27 @@ def test_a_metric(c, monkeypatch):
   assert scores.table(found, evaluation.units(built)).count('20.0%') == 3
   c.train.eval_every = 4
   assert sweeps.check_metric(c, [sweeps.Diff('base', {})], 'redness') == '%'
+
+
+def test_a_judged_benchmark(tmp_path, monkeypatch):
+  def items(prompts, num, name):
+    return [Item(line, (f'{name}/{line}.png',))
+            for line in pathlib.Path(prompts).read_text().split()]
+  row = Benchmark(items, lambda results, *rest: {
+      'right': scores.share(int(pathlib.Path(results[0]).read_text()), 4)}, num=4,
+      unit='%', index=lambda items, folder: {'words': str(len(items))})
+  monkeypatch.setitem(benchmarks.BENCHMARKS, 'words', row)
+  (tmp_path / 'prompts').write_text('ring star')
+  (tmp_path / 'found').write_text('3')
+  chosen = benchmarks.BENCHMARKS['words']
+  found = chosen.items(tmp_path / 'prompts', 4, 'mine')
+  drawing.check(chosen, found, 4, (8, 8))
+  monkeypatch.setattr(drawing, 'pictures_of', lambda rows, model, **how: (
+      (*row, np.zeros((8, 8, 3), np.uint8)) for row in rows))
+  folder = pathlib.Path(drawing.draw(chosen, found, None, str(tmp_path), num=4))
+  assert {p.name for p in (folder / 'mine').iterdir()} == {'ring.png', 'star.png'}
+  assert (folder / 'words').read_text() == '2'
+  assert chosen.scores([tmp_path / 'found'], None, '')['right'].value == 0.75
 
 
 def test_a_data_source(c, monkeypatch, tokenizer):

@@ -73,7 +73,7 @@ SKILLS = {
     'counting': Skill(counts, holds_out=True),
     'colors': Skill(lambda: groups(SEEN, 1)),
     'position': Skill(positions),
-    'color_attribution': Skill(attributions, holds_out=True),
+    'color_attr': Skill(attributions, holds_out=True),
     'three_objects': Skill(lambda: groups(SEEN, 3), holds_out=True),
     'four_objects': Skill(lambda: groups(SEEN, 4), holds_out=True)}
 SPLITS = ('train', *SKILLS)

@@ -37,7 +37,7 @@ def test_what_is_held_out_is_one_in_ten_and_never_in_training(kind):
 
 
 def test_the_colours_of_two_objects_can_be_swapped():
-  prompts = [p for t in (True, False) for p in skills.pool('color_attribution', t)]
+  prompts = [p for t in (True, False) for p in skills.pool('color_attr', t)]
   assert len({key(p) for p in prompts}) == sum(
       a[0] != b[0] and a[1] != b[1]
       for a, b in itertools.combinations(shapes.SEEN_OBJECTS, 2))

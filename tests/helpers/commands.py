@@ -9,7 +9,7 @@ import sys
 from helpers.tiny import FAST
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-COMMANDS = ('evaluate', 'export', 'plan', 'sample', 'train')
+COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'sample', 'train')
 DATA = ('data.shards', 'data.sheet', 'data.tokenizers')  # what data's commands import
 PLACES = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
 
