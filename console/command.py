@@ -17,9 +17,10 @@ COMPILED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__
                         '.cache', 'jax')
 
 
-def run(main, define, end=sys.exit):
+def run(main, define, end=sys.exit, words=False):
   """Runs a command: define() its flags, read them, main(flags).
 
+  words: main takes those of the command line that are no flags, too; others have none.
   end: what ends the process where something went wrong; os._exit for one whose workers
     would be waited for.
   """
@@ -36,12 +37,14 @@ def run(main, define, end=sys.exit):
   with exit_codes(end):
     warnings.simplefilter('always', UserNote)
     warnings.showwarning = show_warning
-    options.read_flags()
+    rest = options.read_flags()
+    if rest and not words:
+      raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
     logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
     if jax := sys.modules.get('jax'):  # only of commands that have imported it
       jax.config.update('jax_compilation_cache_dir', COMPILED)
       jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-    main(flags.FLAGS)
+    main(flags.FLAGS, rest) if words else main(flags.FLAGS)
 
 
 def show_warning(message, category, *where, show=warnings.showwarning):
@@ -84,6 +87,6 @@ def note(line: str):
 def command_name() -> str:
   """'train.py', or 'data.inspect' of what is run with python -m."""
   folder, name = os.path.split(sys.argv[0])
-  if os.path.basename(folder) == 'data':
-    return f'data.{name.removesuffix(".py")}'
+  if (room := os.path.basename(folder)) in ('data', 'interop'):
+    return f'{room}.{name.removesuffix(".py")}'
   return name

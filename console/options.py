@@ -41,8 +41,11 @@ def resolve_sample(c, flag, **defaults):
     base.check(c)
 
 
-def read_flags():
-  """Parses the command line. Raises UserError for anything wrong with it."""
+def read_flags() -> list[str]:
+  """Parses the command line; returns its words that are no flags.
+
+  Raises UserError for anything wrong with it.
+  """
   if 'config' in flags.FLAGS and (wrong := unknown_key(sys.argv)):
     raise UserError(wrong)
   try:
@@ -60,10 +63,9 @@ def read_flags():
     elif not isinstance(e, flags.Error):
       text = f'{config_flag()}: {type(e).__name__}: {text}'
     raise UserError(text) from e
-  if rest:
-    raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
   if 'config' in flags.FLAGS and flags.FLAGS.config:
     drop_old_fields(flags.FLAGS.config)
+  return rest
 
 
 def drop_old_fields(c):

@@ -5,6 +5,8 @@ name. Numbers of repeated blocks are written [i]: those blocks are stacked here.
 """
 import re
 
+from interop import feature_names
+
 ENDS = (  # of every family, after its own
     (r'\.', '/'),
     (r'(norm[^/]*(?:/norm)?)/weight$', r'\1/scale'),
@@ -80,7 +82,8 @@ SD3 = (  # diffusers' SD3Transformer2DModel
     (r'add_(q|k|v)_proj', r'text_\1'), (r'to_add_out', 'text_out'),
     (r'norm_added_(q|k)', r'text_\1_norm'),
 ) + TRANSFORMER
-FAMILIES = dict(clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
+FAMILIES = feature_names.FAMILIES | dict(
+    clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
 SIGNS = {  # family -> a name that only its files have
     'clip': r'(text_model\.)?embeddings\.token_embedding\..*',
     'kl': r'decoder\.conv_in\..*', 'pixart': r'adaln_single\..*',

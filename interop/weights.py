@@ -7,9 +7,10 @@ from flax import traverse_util
 import numpy as np
 import safetensors
 
-from interop import names
+from interop import feature_names, names
 
-SPARE = {  # family -> what its files may hold that a module has no place for
+# family -> what its files may hold that a module has no place for
+SPARE = feature_names.SPARE | {
     'clip': r'.*position_ids|(text|visual)_projection\..*|logit_scale|vision_model\..*',
     'pixart': r'pos_embed\.pos_embed',
     'sd3': r'pos_embed\.pos_embed',
@@ -18,24 +19,26 @@ SPARE = {  # family -> what its files may hold that a module has no place for
 TWICE = {'encoder.embed_tokens.weight': 'shared.weight'}  # T5 may name one table twice
 
 
-def load(path, shapes):
+def load(path, shapes, family: str | None = None):
   """Reads float32 parameters of the given tree of shapes.
 
   Args:
     path: a safetensors file, or a folder in which all of them are parts of one.
     shapes: nested dicts of what has a shape, as jax.eval_shape gives parameters.
+    family: of names.FAMILIES, whose names the file has; None for that of
+      names.SIGNS by which they are known.
 
   Returns the same tree of numpy arrays; one array of a file at a time is held beside.
 
-  Raises ValueError for no such file, names that are of none of names.FAMILIES, and
+  Raises ValueError for no such file, names that are of none of names.SIGNS, and
   parameters that are missing, left over or of another shape, by name.
   """
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
   files = opened(path)
-  family = names.family_of(files)
+  family = family or names.family_of(files)
   if family is None:
-    raise ValueError(f'{path} holds none of {sorted(names.FAMILIES)}; it has '
+    raise ValueError(f'{path} holds none of {sorted(names.SIGNS)}; it has '
                      f'{min(files)!r}.')
   places = {}  # (name, which of the stacked blocks or None): shape
   for name, shape in wanted.items():
@@ -51,7 +54,7 @@ def load(path, shapes):
   for foreign, (name, block) in table.items():
     place = found[name] if block is None else found[name][block, ...]
     array = files[foreign].get_tensor(foreign)
-    if is_kernel(name, array.shape):
+    if is_turned(name, foreign, array.shape):
       array = np.moveaxis(array, (0, 1), (-1, -2))
     place[...] = array.reshape(place.shape)
   return traverse_util.unflatten_dict(found, sep='/')
@@ -96,24 +99,30 @@ def check_fits(path, places, table, shapes):
     refuse('two of its names are one of ours among', list(table))
   if wrong := [f'{foreign} {list(shapes[foreign])}, which is {place[0]} '
                f'{list(places[place])} here' for foreign, place in table.items()
-               if not fits(place[0], shapes[foreign], places[place])]:
+               if not fits(place[0], foreign, shapes[foreign], places[place])]:
     refuse('other shapes:', wrong)
 
 
-def is_kernel(name: str, shape) -> bool:
-  """Whether axes are out, in, height, width there and height, width, in, out here."""
-  return name.endswith('/kernel') and len(shape) > 1
+def is_turned(name: str, foreign: str, shape) -> bool:
+  """Whether axes are out, in, height, width there and height, width, in, out here.
 
-
-def fits(name: str, foreign, shape) -> bool:
-  """Whether an array of the shape `foreign` is one of ours of `shape`.
-
-  Here heads are split, and a convolution of one place or of patches is a product.
+  name: ours. foreign: theirs, which is as here where it is Flax's own, a kernel, too.
   """
-  if not is_kernel(name, foreign):
-    return foreign == shape or foreign == (math.prod(shape),)
-  foreign = foreign[2:] + foreign[1::-1]
-  if len(shape) == 4:
-    return foreign == shape
-  outputs = [math.prod(shape[i:]) for i in range(1, len(shape))]
-  return math.prod(foreign) == math.prod(shape) and foreign[-1] in outputs
+  return (name.endswith('/kernel') and not foreign.endswith('kernel')
+          and len(shape) > 1)
+
+
+def fits(name: str, foreign: str, there, here) -> bool:
+  """Whether an array of the shape `there` is one of ours of the shape `here`.
+
+  Here heads are split, a convolution of one place or of patches is a product, and axes
+  of one place are left out where it is neither.
+  """
+  if not is_turned(name, foreign, there):
+    whole = [n for n in there if n > 1] == [n for n in here if n > 1]
+    return whole or there == (math.prod(here),)
+  there = there[2:] + there[1::-1]
+  if len(here) == 4:
+    return there == here
+  outputs = [math.prod(here[i:]) for i in range(1, len(here))]
+  return math.prod(there) == math.prod(here) and there[-1] in outputs

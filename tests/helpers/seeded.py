@@ -35,3 +35,29 @@ def foreign(table, shapes):
     else:
       arrays[name] = flat.reshape(shape)
   return arrays
+
+
+def state(shapes) -> dict:
+  """{name: float32 array} of a foreign network, of a scale that goes through deep ones.
+
+  shapes: {name: shape}, of PyTorch's names and order of axes.
+  """
+  def one(name, shape):
+    draw = 10 * numbers(name, math.prod(shape)).reshape(shape)
+    if name.endswith('running_var'):
+      return np.exp(0.2 * draw)
+    if name.startswith('lin'):  # LPIPS's heads are not negative
+      return np.abs(draw)
+    if len(shape) > 1:
+      return draw * np.float32(math.sqrt(2 / math.prod(shape[1:])))
+    return 0.1 * draw + ('norm' in name or 'bn.weight' in name or 'lambda' in name)
+  return {name: np.asarray(one(name, shape), np.float32)
+          for name, shape in shapes.items()}
+
+
+def pictures(*shape) -> np.ndarray:
+  """uint8 of that shape: noise over waves, so that every resize has something to do."""
+  rng = np.random.RandomState(zlib.crc32(str(shape).encode()))
+  rows, columns = (np.arange(n) for n in shape[-3:-1])
+  waves = np.sin(rows / 7)[:, None, None] * np.cos(columns / 5)[:, None]
+  return np.uint8(np.clip(128 + 90 * waves + 40 * rng.standard_normal(shape), 0, 255))
