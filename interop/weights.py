@@ -2,6 +2,7 @@
 import math
 import pathlib
 import re
+from typing import Any, NamedTuple
 
 from flax import traverse_util
 import numpy as np
@@ -11,7 +12,8 @@ from interop import feature_names, names
 
 # family -> what its files may hold that a module has no place for
 SPARE = feature_names.SPARE | {
-    'clip': r'.*position_ids|(text|visual)_projection\..*|logit_scale|vision_model\..*',
+    'clip': r'.*position_ids|(text|visual)_projection\..*|logit_scale|vision_model\..*'
+            r'|visual\..*|text_projection',
     'pixart': r'pos_embed\.pos_embed',
     'sd3': r'pos_embed\.pos_embed',
     't5': r'decoder\..*|lm_head\..*',
@@ -35,7 +37,7 @@ def load(path, shapes, family: str | None = None):
   """
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
-  files = opened(path)
+  files = with_thirds(opened(path))
   family = family or names.family_of(files)
   if family is None:
     raise ValueError(f'{path} holds none of {sorted(names.SIGNS)}; it has '
@@ -82,6 +84,37 @@ def opened(path):
   return found
 
 
+class Third(NamedTuple):
+  """A third of a file's array, as if it were an array of the file."""
+  file: Any
+  name: str
+  index: int
+
+  def get_tensor(self, name):
+    del name
+    return np.split(self.file.get_tensor(self.name), 3)[self.index]
+
+  def get_slice(self, name):
+    del name
+    return self
+
+  def get_shape(self):
+    first, *rest = self.file.get_slice(self.name).get_shape()
+    return [first // 3, *rest]
+
+
+def with_thirds(files):
+  """PyTorch's queries, keys and values in one array as three arrays."""
+  found = {}
+  for name, file in files.items():
+    if match := re.fullmatch(r'(.*\.)in_proj_(weight|bias)', name):
+      found |= {f'{match[1]}{part}.{match[2]}': Third(file, name, i)
+                for i, part in enumerate('qkv')}
+    else:
+      found[name] = file
+  return found
+
+
 def check_fits(path, places, table, shapes):
   """Raises ValueError where a file does not have exactly the parameters wanted.
 
@@ -106,9 +139,10 @@ def check_fits(path, places, table, shapes):
 def is_turned(name: str, foreign: str, shape) -> bool:
   """Whether axes are out, in, height, width there and height, width, in, out here.
 
-  name: ours. foreign: theirs, which is as here where it is Flax's own, a kernel, too.
+  name: ours, foreign: theirs. PyTorch's layers have a `weight`; a `kernel` is Flax's,
+  and a matrix of another name what something is multiplied by, as here.
   """
-  return (name.endswith('/kernel') and not foreign.endswith('kernel')
+  return (name.endswith('/kernel') and foreign.endswith('weight')
           and len(shape) > 1)
 
 

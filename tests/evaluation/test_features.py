@@ -152,6 +152,21 @@ def test_clip_is_that_of_transformers_with_the_activation_of_its_config(
       'logit_scale'], rel=1e-6)
 
 
+def test_clip_is_that_of_open_clip(small_clip):
+  """As of HPSv2.1: other names, attention in one array, projections as matrices."""
+  want = wanted('open_clip')
+  write('open_clip', small_clip / 'model.safetensors')
+  row = networks.FEATURES['small']
+  vision, text = row.module.clone(act='gelu'), clip.CLIP(**row.text | dict(act='gelu'))
+  params = loading.read(small_clip, shapes_of(vision, 12), 'clip_vision')
+  x = (seeded.pictures(2, 12, 12, 3) / np.float32(255) - row.normal[0]) / row.normal[1]
+  close(vision.apply({'params': params}, x)['embedding'], want['embedding'])
+  shapes = jax.eval_shape(text.init, jax.random.key(0), want['tokens'])['params']
+  params = loading.read(small_clip, shapes, 'clip')
+  got = text.apply({'params': params}, want['tokens']).pooled
+  close(got / np.linalg.norm(got, axis=-1, keepdims=True), want['text'])
+
+
 def test_tokens_of_a_clip_are_77_with_what_was_cut(small_clip):
   for name in ('vocab.json', 'merges.txt'):
     shutil.copy(references.FIXTURES / 'clip' / name, small_clip)
