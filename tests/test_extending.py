@@ -10,12 +10,14 @@ import re
 import sys
 
 from absl import flags
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict, config_flags
 import numpy as np
 import optax
 import pytest
+from safetensors import numpy as storage
 
 from data import loader, sources
 import diffusion
@@ -23,13 +25,19 @@ from diffusion import (
     editing, guidance, losses, posterior, process, schedules, solvers, time_sampling,
     timesteps)
 import evaluation
+<<<<<<< HEAD
 from evaluation import benchmarks, metrics, scores, sweeps
 from evaluation.benchmarks import drawing
 from evaluation.benchmarks.benchmark import Benchmark, Item
+=======
+from evaluation import features, metrics, scores, sweeps
+from evaluation.features import networks, preprocessing
+>>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
 from evaluation.scores import Metric
 from helpers import toys
 from helpers.tiny import tiny
 from inference import dry_run
+from interop import names
 import models
 from models import autoencoders, backbones, conditions
 import training
@@ -57,7 +65,13 @@ KINDS = {  # kind -> (where its rows are written, the table, the key that choose
     'optimizer': ('training/optim.py', 'OPTIMIZERS', 'optim.name'),
     'average': ('training/ema.py', 'PROFILES', 'optim.ema'),
     'metric': ('evaluation/metrics/', 'METRICS', 'eval.metrics'),
+<<<<<<< HEAD
     'judged benchmark': ('evaluation/benchmarks/', 'BENCHMARKS', '--benchmark'),
+=======
+    'feature network': ('evaluation/features/', 'FEATURES', 'features.load'),
+    'preprocessing': ('evaluation/features/preprocessing.py', 'PREPROCESSINGS',
+                      'features.load'),
+>>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
     'data source': ('data/sources/', 'SOURCES', 'data.source'),
     'paper': ('configs/papers/', 'docs/papers.md', '--config'),
     'sweep': ('configs/sweeps/', 'docs/sweeps.md', '--config'),
@@ -327,6 +341,7 @@ def test_a_metric(c, monkeypatch):
   assert sweeps.check_metric(c, [sweeps.Diff('base', {})], 'redness') == '%'
 
 
+<<<<<<< HEAD
 def test_a_judged_benchmark(tmp_path, monkeypatch):
   def items(prompts, num, name):
     return [Item(line, (f'{name}/{line}.png',))
@@ -346,6 +361,34 @@ def test_a_judged_benchmark(tmp_path, monkeypatch):
   assert {p.name for p in (folder / 'mine').iterdir()} == {'ring.png', 'star.png'}
   assert (folder / 'words').read_text() == '2'
   assert chosen.scores([tmp_path / 'found'], None, '')['right'].value == 0.75
+=======
+class MeanColour(nn.Module):
+  @nn.compact
+  def __call__(self, x):
+    scale = self.param('scale', nn.initializers.ones, ())
+    return {'mean': scale * x.mean((1, 2))}
+
+
+def test_a_feature_network(tmp_path, monkeypatch):
+  row = networks.Row(MeanColour(), 8, {'mean': 3}, ('cmmd', 'dark'), 'mean_colour',
+                     (networks.File('https://example.org/x.safetensors', 1),),
+                     normal=(np.zeros(3), np.ones(3)))
+  monkeypatch.setitem(features.FEATURES, 'mean_colour', row)
+  monkeypatch.setitem(names.FAMILIES, 'mean_colour', ((r'^gain', 'scale'),))
+  storage.save_file({'gain': np.float32([2])}, tmp_path / 'x.safetensors')
+  net = features.load('mean_colour', str(tmp_path))
+  images = np.full((2, 16, 24, 3), 51, np.uint8)
+  np.testing.assert_allclose(
+      jax.jit(net.apply)(net.params, net.preprocess(images))['mean'], 0.4, rtol=1e-6)
+
+
+def test_a_preprocessing(tmp_path, monkeypatch):
+  monkeypatch.setitem(preprocessing.PREPROCESSINGS, 'dark', lambda images, size: (
+      np.zeros((len(images), size, size, 3), np.float32)))
+  test_a_feature_network(tmp_path, monkeypatch)
+  net = features.load('mean_colour', str(tmp_path), 'dark')
+  assert net.preprocess(np.ones((2, 16, 24, 3), np.uint8)).shape == (2, 8, 8, 3)
+>>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
 
 
 def test_a_data_source(c, monkeypatch, tokenizer):

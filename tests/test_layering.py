@@ -28,12 +28,17 @@ def name_of(path) -> str:
 
 def imported(path) -> set[str]:
   """The first part of every name that a file imports, at any depth of it."""
+  return imported_by(ast.walk(ast.parse(path.read_text())))
+
+
+def imported_by(nodes) -> set[str]:
+  """The first part of every name that some nodes import."""
   found = set()
-  for node in ast.walk(ast.parse(path.read_text())):
+  for node in nodes:
     if isinstance(node, ast.Import):
       found |= {alias.name.split('.')[0] for alias in node.names}
     elif isinstance(node, ast.ImportFrom):
-      assert node.level == 0, f'{path} has a relative import'
+      assert node.level == 0, f'line {node.lineno} has a relative import'
       found.add(node.module.split('.')[0])
   return found
 
@@ -43,6 +48,16 @@ def test_a_room_imports_only_what_it_may(path):
   room = path.relative_to(ROOT).parts[0]
   ours = set(ROOMS) | {command.stem for command in COMMANDS}
   assert imported(path) & ours <= ROOMS[room] | {room}
+
+
+def test_all_but_what_needs_foreign_files_does_without_interop():
+  """interop is imported where a public file is read, not before: training can do
+  without the folder."""
+  for path in FILES + COMMANDS:
+    if path.relative_to(ROOT).parts[0] != 'interop':
+      top = [node for node in ast.parse(path.read_text()).body
+             if isinstance(node, ast.Import | ast.ImportFrom)]
+      assert 'interop' not in imported_by(top), name_of(path)
 
 
 @pytest.mark.parametrize('path', COMMANDS + OTHERS, ids=name_of)

@@ -2,6 +2,7 @@
 from collections.abc import Callable
 import functools
 import hashlib
+import math
 import os
 from typing import NamedTuple
 
@@ -124,10 +125,8 @@ def clip_text(name: str, path: str | None = None) -> TextNetwork:
   def tokenize(captions):
     rows, cut = zip(*(tokenizer.ids(caption) for caption in captions))
     return np.stack(rows), np.array(cut)
-  from interop import weights
-  scale = weights.opened(path)['logit_scale'].get_tensor('logit_scale')
   return TextNetwork(name, module.width, tokenize, apply, params, content_hash(params),
-                     float(np.exp(np.float64(scale))))
+                     math.exp(scalar(path, 'logit_scale')))
 
 
 def row_of(name: str) -> networks.Row:
@@ -185,6 +184,15 @@ def read(path: str, shapes, family: str):
   """Parameters of a file, float32, on the host."""
   from interop import weights  # an edge: all else does without it
   return weights.load(path, shapes, family)
+
+
+def scalar(path: str, name: str) -> float:
+  """A single number of a file, by its name there."""
+  from interop import weights
+  files = weights.opened(path)
+  if name not in files:
+    raise ValueError(f'{path} lacks {name}.')
+  return float(files[name].get_tensor(name))
 
 
 def content_hash(params) -> str:

@@ -61,7 +61,7 @@ def clip(file: File, text: dict, **fields) -> Row:
   module = vit.CLIPVision(**fields)
   outputs = {'embedding': module.projected, 'pooled': module.width}
   text = dict(act=module.act, pooled='projection') | text
-  return Row(module, module.size, outputs, ('clip', 'clip_floor', 'cmmd'),
+  return Row(module, module.size, outputs, ('clip', 'clip_floor', 'cmmd', 'hpsv2'),
              'clip_vision', (file,), preprocessing.CLIP, text)
 
 

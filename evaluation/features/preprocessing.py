@@ -73,6 +73,18 @@ def clip_floor(images, size: int):
   return clip(images, size, lambda excess: excess // 2)
 
 
+def hpsv2(images, size: int):
+  """The longer side to s by Pillow's bicubic, rounded to uint8, black around it: as
+  HPSv2's open_clip does it (arXiv:2306.09341)."""
+  h, w = images.shape[1:3]
+  height, width = (round(n * (size / max(h, w))) for n in (h, w))
+  top, left = (size - height) // 2, (size - width) // 2
+  out = np.zeros((len(images), size, size, 3), np.uint8)
+  for canvas, image in zip(out, images):
+    canvas[top:top + height, left:left + width] = bicubic(image, height, width)
+  return out
+
+
 def cmmd(images, size: int):
   """The middle square, then Pillow's bicubic, rounded to uint8: CMMD's
   (arXiv:2401.09603)."""
@@ -97,4 +109,4 @@ def bicubic(image, height: int, width: int):
 PREPROCESSINGS = {  # (uint8[b h w 3], s) -> float32 or uint8[b s s 3]
     'adm': adm, 'clean_fid': clean_fid, 'clean_fid_uint8': clean_fid_uint8,
     'clip': clip, 'clip_floor': clip_floor, 'cmmd': cmmd, 'dinov2': stretched,
-    'edm2': edm2, 'lpips': lpips, 'pytorch_fid': pytorch_fid}
+    'edm2': edm2, 'hpsv2': hpsv2, 'lpips': lpips, 'pytorch_fid': pytorch_fid}

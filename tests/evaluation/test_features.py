@@ -120,6 +120,17 @@ def test_dinov2_is_that_of_transformers_and_the_original(case, offset, tmp_path)
   assert np.abs(want['resized'] - want['original']).max() > 1e-3  # they do differ
 
 
+def test_a_batch_may_lie_on_many_devices(small_clip):
+  net = features.load('small', str(small_clip))
+  x, apply = net.preprocess(seeded.pictures(16, 20, 12, 3)), jax.jit(net.apply)
+  want = apply(net.params, x)
+  split = jax.NamedSharding(jax.make_mesh((8,), ('data',)), jax.P('data'))
+  got = apply(net.params, jax.device_put(x, split))
+  for key, value in got.items():
+    assert value.sharding.is_equivalent_to(split, value.ndim)
+    close(value, want[key])
+
+
 @pytest.fixture
 def small_clip(monkeypatch, tmp_path):
   """A folder of a small CLIP, and a row for it."""
@@ -160,10 +171,10 @@ def test_clip_is_that_of_open_clip(small_clip):
   vision, text = row.module.clone(act='gelu'), clip.CLIP(**row.text | dict(act='gelu'))
   params = loading.read(small_clip, shapes_of(vision, 12), 'clip_vision')
   x = (seeded.pictures(2, 12, 12, 3) / np.float32(255) - row.normal[0]) / row.normal[1]
-  close(vision.apply({'params': params}, x)['embedding'], want['embedding'])
+  close(jax.jit(vision.apply)({'params': params}, x)['embedding'], want['embedding'])
   shapes = jax.eval_shape(text.init, jax.random.key(0), want['tokens'])['params']
   params = loading.read(small_clip, shapes, 'clip')
-  got = text.apply({'params': params}, want['tokens']).pooled
+  got = jax.jit(text.apply)({'params': params}, want['tokens']).pooled
   close(got / np.linalg.norm(got, axis=-1, keepdims=True), want['text'])
 
 
@@ -212,6 +223,18 @@ def test_a_missing_file_is_a_line_that_says_what_to_fetch(name, tmp_path, monkey
     assert file.sha256 in said
   with pytest.raises(FileNotFoundError, match='elsewhere is missing: fetch'):
     features.load(name, 'elsewhere')
+
+
+def test_the_page_has_every_row():
+  text = (references.FIXTURES.parents[1] / 'docs' / 'features.md').read_text()
+  for name, row in networks.FEATURES.items():
+    assert f'`{name}`' in text
+    for file in row.files:
+      assert f'{file.megabytes:,g}' in text and file.sha256[:8] in text
+    for output, width in row.outputs.items():
+      assert f'`{output}`' in text and (width is None or f'{width:,}' in text)
+    for preprocessing in row.preprocessings:
+      assert f'| `{preprocessing}`' in text
 
 
 def test_mistakes_are_named(small_clip):

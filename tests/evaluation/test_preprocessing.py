@@ -9,7 +9,8 @@ STEP = 23  # of the pixels in the fixture
 REFERENCES = {  # the network's size, and how far rounding may lead
     'adm': (299, 0), 'pytorch_fid': (299, 1e-6), 'legacy_pytorch': (299, 1e-6),
     'clean_fid': (299, 0), 'clean_fid_uint8': (299, 0), 'dinov2': (224, 0),
-    'edm2': (224, 5e-6), 'clip': (224, 0), 'clip_floor': (224, 0), 'cmmd': (336, 0)}
+    'edm2': (224, 5e-6), 'clip': (224, 0), 'clip_floor': (224, 0), 'cmmd': (336, 0),
+    'hpsv2': (224, 0)}
 with np.load(references.FIXTURES / 'features.npz') as file:
   WANTED = {key.removeprefix('preprocessing/'): file[key] for key in file
             if key.startswith('preprocessing/')}
