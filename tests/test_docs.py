@@ -32,16 +32,11 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
          ROOT / 'benchmarks' / 'README.md']
 COMMANDS = {'train.py': 'train', 'sample.py': 'sample', 'evaluate.py': 'evaluate',
-<<<<<<< HEAD
             'export.py': 'export', 'benchmark.py': 'benchmark', 'plan.py': 'plan',
             'sweep.py': 'sweep', 'data.prepare': 'data.prepare',
-            'data.inspect': 'data.inspect'}
-=======
-            'export.py': 'export', 'plan.py': 'plan', 'sweep.py': 'sweep',
-            'data.prepare': 'data.prepare', 'data.inspect': 'data.inspect',
+            'data.inspect': 'data.inspect',
             'interop.convert': 'interop.convert'}
 TAKE_WORDS = {'interop.convert'}  # beside flags
->>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
 GLANCE = {  # rows of the README's table, and what has these names
     'schedules': schedules.SCHEDULES, 'targets': process.TARGETS,
     'loss weights': losses.LOSS_WEIGHTS, 'loss measures': time_sampling.LOSS_OVER,

@@ -25,14 +25,10 @@ from diffusion import (
     editing, guidance, losses, posterior, process, schedules, solvers, time_sampling,
     timesteps)
 import evaluation
-<<<<<<< HEAD
-from evaluation import benchmarks, metrics, scores, sweeps
+from evaluation import benchmarks, features, metrics, scores, sweeps
 from evaluation.benchmarks import drawing
 from evaluation.benchmarks.benchmark import Benchmark, Item
-=======
-from evaluation import features, metrics, scores, sweeps
 from evaluation.features import networks, preprocessing
->>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
 from evaluation.scores import Metric
 from helpers import toys
 from helpers.tiny import tiny
@@ -65,13 +61,10 @@ KINDS = {  # kind -> (where its rows are written, the table, the key that choose
     'optimizer': ('training/optim.py', 'OPTIMIZERS', 'optim.name'),
     'average': ('training/ema.py', 'PROFILES', 'optim.ema'),
     'metric': ('evaluation/metrics/', 'METRICS', 'eval.metrics'),
-<<<<<<< HEAD
     'judged benchmark': ('evaluation/benchmarks/', 'BENCHMARKS', '--benchmark'),
-=======
     'feature network': ('evaluation/features/', 'FEATURES', 'features.load'),
     'preprocessing': ('evaluation/features/preprocessing.py', 'PREPROCESSINGS',
                       'features.load'),
->>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
     'data source': ('data/sources/', 'SOURCES', 'data.source'),
     'paper': ('configs/papers/', 'docs/papers.md', '--config'),
     'sweep': ('configs/sweeps/', 'docs/sweeps.md', '--config'),
@@ -341,7 +334,6 @@ def test_a_metric(c, monkeypatch):
   assert sweeps.check_metric(c, [sweeps.Diff('base', {})], 'redness') == '%'
 
 
-<<<<<<< HEAD
 def test_a_judged_benchmark(tmp_path, monkeypatch):
   def items(prompts, num, name):
     return [Item(line, (f'{name}/{line}.png',))
@@ -361,7 +353,8 @@ def test_a_judged_benchmark(tmp_path, monkeypatch):
   assert {p.name for p in (folder / 'mine').iterdir()} == {'ring.png', 'star.png'}
   assert (folder / 'words').read_text() == '2'
   assert chosen.scores([tmp_path / 'found'], None, '')['right'].value == 0.75
-=======
+
+
 class MeanColour(nn.Module):
   @nn.compact
   def __call__(self, x):
@@ -388,7 +381,6 @@ def test_a_preprocessing(tmp_path, monkeypatch):
   test_a_feature_network(tmp_path, monkeypatch)
   net = features.load('mean_colour', str(tmp_path), 'dark')
   assert net.preprocess(np.ones((2, 16, 24, 3), np.uint8)).shape == (2, 8, 8, 3)
->>>>>>> d80d563 (The page of feature networks; published LPIPS as a long test; toys of a network and a preprocessing)
 
 
 def test_a_data_source(c, monkeypatch, tokenizer):
