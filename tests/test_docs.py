@@ -46,7 +46,7 @@ GLANCE = {  # rows of the README's table, and what has these names
     'clipping of x0': guidance.CLIPS, 'fills of a mask': editing.FILLS,
     'backbones': BACKBONES, 'conditions': CONDITIONS, 'autoencoders': AUTOENCODERS,
     'optimizers': optim.OPTIMIZERS, 'averages': ema.PROFILES, 'metrics': METRICS,
-    'benchmarks': BENCHMARKS,    'data sources': SOURCES}
+    'benchmarks': BENCHMARKS, 'data sources': SOURCES}
 OPTIONS = {  # pages that have each row with its options and their defaults
     'diffusion': ('targets', 'loss weights', 'loss measures', 'time samplings',
                   'timesteps', 'guidance rules', 'guidance over time',
