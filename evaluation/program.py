@@ -16,6 +16,7 @@ MOVE = re.compile(r'= (.*?) (all-reduce|all-gather|all-to-all|collective-permute
                   r'reduce-scatter)(-start)?\(')
 CALL = re.compile(r'(?:calls|body|condition|to_apply|true_computation|'
                   r'false_computation)=%?([\w.\-]+)')
+KEPT = re.compile(rf'{MOVE.pattern}|{CALL.pattern}|branch_computations|constant\(\d+\)')
 
 
 # Products.
@@ -105,14 +106,17 @@ class Move(NamedTuple):
 def collectives(compiled, mesh) -> list[Move]:
   """The Moves of a compiled program, the largest first."""
   total = {}
-  for times, line in executed(compiled.as_text()):
+  for times, where, line in executed(compiled.as_text()):
     match = MOVE.search(line)
     if not match:
       continue
     kind, members = match[2], group(line, mesh)
+    if 'all-reduce-scatter' in where:  # TPU's: a sum of which a slice is kept
+      kind = 'reduce-scatter'
     n, size = len(members), result_bytes(match[1], bool(match[3]))
-    sent = {'all-reduce': 2 * size * (n - 1) / n, 'all-gather': size * (n - 1) / n,
-            'reduce-scatter': size * (n - 1)}.get(kind, size)
+    whole = size * (n if match[2] == 'reduce-scatter' else 1)  # what all have, together
+    sent = {'all-reduce': 2 * whole * (n - 1) / n, 'all-gather': whole * (n - 1) / n,
+            'reduce-scatter': whole * (n - 1) / n}.get(kind, size)
     key = kind, axes_of(members, mesh)
     count, so_far = total.get(key, (0, 0.0))
     total[key] = count + times, so_far + times * sent
@@ -174,21 +178,32 @@ def axes_of(members, mesh) -> str:
 
 
 def executed(text: str):
-  """(how often, line) of the lines of an HLO module that call others or communicate."""
+  """(how often, computation, line) of the lines of an HLO module that call others or
+  communicate."""
   bodies, entry, lines = {}, None, []
   for line in text.splitlines():
     if head := re.match(r'(ENTRY )?%?([\w.\-]+) (?:\(|\{)', line):
       lines = bodies[head[2]] = []
       entry = head[2] if head[1] else entry
-    elif MOVE.search(line) or CALL.search(line) or 'branch_computations' in line:
+    elif KEPT.search(line):
       lines.append(line)
   def walk(name, times):
     for line in bodies.get(name, ()):
-      yield times, line
-      turns = re.search(r'known_trip_count":\{"n":"(\d+)"', line)
+      yield times, name, line
       inner = CALL.findall(line)
       if branches := re.search(r'branch_computations=\{([^}]*)\}', line):
         inner += re.findall(r'[\w.\-]+', branches[1])[:1]
       for other in inner:
-        yield from walk(other, times * (int(turns[1]) if turns else 1))
+        yield from walk(other, times * turns_of(line, bodies))
   return walk(entry, 1)
+
+
+def turns_of(line: str, bodies) -> int:
+  """How often a loop turns: as HLO says, or by what its counter is compared with; 1
+  where neither is there, and for what is no loop."""
+  if known := re.search(r'known_trip_count":\{"n":"(\d+)"', line):
+    return int(known[1])
+  condition = re.search(r' while\(.*condition=%?([\w.\-]+)', line)
+  limits = [int(found[1]) for other in bodies.get(condition and condition[1], ())
+            if (found := re.search(r's32\[\]\S* constant\((\d+)\)', other))]
+  return limits[0] if len(limits) == 1 else 1

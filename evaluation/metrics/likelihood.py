@@ -47,7 +47,7 @@ def ode_bits(c, module):
     pixels = request.image * 127.5 + 127.5
     x0 = (pixels + jax.random.uniform(level, pixels.shape)) / 128 - 1
     denoise = sampler.guided_denoiser(module, c, process, how, None, {'main': params},
-                                      request, 1.0)
+                                      request, 1.0)()
     log_p = likelihood.log_likelihood(
         lambda x, t: denoise.denoise(x, t, denoise.init(x))[0], process.schedule, x0,
         timesteps, probe)
@@ -64,7 +64,7 @@ def bound_bits(c, module):
   sampler.check_sampler(module, c, how, base.height_width(c.data.size))
   def bits(params, request, key):
     guided = sampler.guided_denoiser(module, c, process, how, None, {'main': params},
-                                     request, 1.0)
+                                     request, 1.0)()
     def denoise(x, t):
       out, _ = guided.denoise(x, t, guided.init(x))
       x0, frac = processes.split_variance(out, x)

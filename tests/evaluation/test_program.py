@@ -117,3 +117,24 @@ def test_topologies_are_read_or_refused():
   for odd in ('v5p', 'v5p:', 'x:8', 'v5p:4x', 'v5p:0', 'v5p:-4'):
     with pytest.raises(ValueError, match='no topology'):
       chips.parse(odd)
+
+
+def test_loops_and_scattered_sums_are_read_as_tpus_compiler_writes_them():
+  """It says nothing of turns, and a reduce-scatter is a sum of which a slice is kept."""
+  class Compiled:
+    as_text = staticmethod(lambda: """
+%all-reduce-scatter.1 (input: bf16[8,4]) -> bf16[2,4] {
+  %all-reduce.4 = bf16[8,4]{1,0} all-reduce(%input), replica_groups={{0,1,2,3}}
+}
+%condition (p: (s32[])) -> pred[] {
+  %constant.55 = s32[]{:T(128)} constant(6)
+}
+%body (p: (s32[])) -> (s32[]) {
+  %fusion = bf16[2,4]{1,0} fusion(%x), kind=kCustom, calls=%all-reduce-scatter.1
+}
+ENTRY %main () -> f32[] {
+  %while = (s32[]) while(%t), condition=%condition, body=%body
+}""")
+  mesh = sharding.make_mesh(1, 4, 1, jax.devices()[:4])
+  assert program.collectives(Compiled, mesh) == [
+      program.Move('reduce-scatter', 'fsdp', 6, 6 * 8 * 4 * 2 * 3 / 4)]
