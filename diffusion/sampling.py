@@ -59,7 +59,8 @@ def advance(guided, solver: Solver, carry, t, s, keys):
 def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
   """Integrates x_T [b h w c] along times f32[n + 1], decreasing but in editing.
 
-  guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser. keys: [b].
+  guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser. Of solvers
+  that map, s f32[] -> such a one. keys: [b].
   Returns x at the last time, [b h w c]; with `film`, (x, all on the way [n b h w c]).
   Raises ValueError for a film, or guidance with a state, of a solver that chooses its
   own times.
@@ -69,12 +70,13 @@ def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
       raise ValueError('the steps of a solver that chooses its own times differ from '
                        'picture to picture: no film and no rule that remembers.')
     return solver.solve(lambda x, t: guided.denoise(x, t, ())[0], x_T, times)
+  toward = guided if solver.maps else lambda s: guided
   def body(carry, item):
     i, t, s = item
     fresh = jax.vmap(lambda key: jax.random.fold_in(key, i))(keys)
-    carry = advance(guided, solver, carry, t, s, fresh)
+    carry = advance(toward(s), solver, carry, t, s, fresh)
     return carry, (carry[0] if film else None)
   steps = jnp.arange(1, len(times)), times[:-1], times[1:]
-  start = x_T, solver.init(x_T), guided.init(x_T)
+  start = x_T, solver.init(x_T), toward(times[-1]).init(x_T)
   (x, _, _), way = jax.lax.scan(body, start, steps)
   return (x, way) if film else x

@@ -34,14 +34,14 @@ def invert(model: Model, request: Request):
   c, module = unguided(model.config), model.module
   process = diffusion.build(c.diffusion)
   how = build_plan(module, c, process)
-  if how.solver.stochastic or how.solver.solve:
+  if how.solver.stochastic or how.solver.solve or how.solver.maps:
     raise ValueError('--invert takes a solver that draws no noise and has given steps, '
                      f'such as heun or ddim, not {c.sample.solver!r}.')
   keys = keys_of(0, np.zeros(1, int))
 
   @jax.jit
   def there_and_back(params, request):
-    denoise = guided_denoiser(module, c, process, how, None, params, request, 1.0)
+    denoise = guided_denoiser(module, c, process, how, None, params, request, 1.0)()
     to_latents, to_pixels = autoencoder_fns(module, params['main'])
     def follow(x, timesteps):
       return sampling.sample(denoise, how.solver, x, timesteps, keys)

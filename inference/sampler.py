@@ -56,8 +56,9 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
       mask = latent_mask(request.mask, latent_shape)
       solver, times = (painting.solver(solver, process.schedule, image, mask, eps),
                        painting.timesteps(times))
-    denoise = guided_denoiser(module, c, process, how, weak, params, request, scale)
-    x = sampling.sample(denoise, solver, x, times, keys, film)
+    guided = guided_denoiser(module, c, process, how, weak, params, request, scale)
+    x = sampling.sample(guided if solver.maps else guided(), solver, x, times, keys,
+                        film)
     if not film:
       return to_uint8(to_pixels(x))
     x, way = x
@@ -87,6 +88,10 @@ def check_sampler(module, c, how, size, film: bool = False):
   if not pixels and c.sample.clip != 'none':
     raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
                      "latents have no bound: 'none'.")
+  if how.solver.maps and 's' not in module.scalars:
+    raise ValueError(f'config.sample.solver is {c.sample.solver!r}, for networks that '
+                     'were trained to be told the time that they go to; this one was '
+                     'not (config.model.scalars, config.train.objective).')
   if how.solver.learned_variance:
     module.check_variance(f'config.sample.solver is {c.sample.solver!r}')
   if how.solver.solve and film:
@@ -100,35 +105,46 @@ def check_sampler(module, c, how, size, film: bool = False):
 
 
 def guided_denoiser(module, c, process, how, weak, params, request: Request, scale):
-  """The denoiser that a config's `sample` and a request describe: guidance.Guided."""
-  told = {'guidance': scale} if 'guidance' in module.scalars else {}
-  denoise, (null, *contexts) = network(module, process, params['main'], request.tokens,
-                                       request.sizes, how.solver.learned_variance, told)
-  both, cond_only = guidance.prompts(denoise, contexts, request.prompt_weights, null)
+  """What a config's `sample` and a request describe: s f32[] -> guidance.Guided.
+
+  s: the time that a network which is told one goes to; None for the time that it is at.
+  """
+  denoiser, (null, *contexts) = network(
+      module, process, params['main'], request.tokens, request.sizes, scale,
+      how.solver.learned_variance)
   if weak:
     weak_c, weak_module = weak
-    denoise, (null, *contexts) = network(
+    weak_denoiser, (weak_null, *weak_contexts) = network(
         weak_module, diffusion.build(weak_c.diffusion), params['weak'],
-        request.weak_tokens, request.sizes)
-    both, cond_only = guidance.networks(cond_only, guidance.prompts(
-        denoise, contexts, request.prompt_weights, null)[1])
-  return how.guide(both, cond_only, scale)
+        request.weak_tokens, request.sizes, scale)
+  def toward(s=None):
+    both, cond_only = guidance.prompts(denoiser(s), contexts, request.prompt_weights,
+                                       null)
+    if weak:
+      both, cond_only = guidance.networks(cond_only, guidance.prompts(
+          weak_denoiser(s), weak_contexts, request.prompt_weights, weak_null)[1])
+    return how.guide(both, cond_only, scale)
+  return toward
 
 
-def network(module, process, params, tokens, sizes, variance: bool = False, told=None):
-  """(denoise: (x, t, context) -> x0, the contexts of tokens int32[b k l]).
+def network(module, process, params, tokens, sizes, scale, variance: bool = False):
+  """(s -> denoise: (x, t, context) -> x0, the contexts of tokens int32[b k l]).
 
   Args:
+    scale: of guidance, f32[], for a network that is told it.
     variance: whether `denoise` returns the learned one too: sampling.denoiser.
-    told: scalars f32[] that the network is told beside t.
   """
   apply = functools.partial(module.apply, {'params': params})
-  def predict(x, t, context):
-    scalars = {name: jnp.full(t.shape, value) for name, value in (told or {}).items()}
-    return apply(x, Scalars(t, **scalars), context, method='predict')
+  def denoiser(s=None):
+    def predict(x, t, context):
+      told = {'guidance': jnp.full(t.shape, scale),
+              's': t if s is None else jnp.full(t.shape, s)}
+      told = {name: value for name, value in told.items() if name in module.scalars}
+      return apply(x, Scalars(t, **told), context, method='predict')
+    return sampling.denoiser(process.precondition(predict), process, variance)
   contexts = [apply(tokens[:, i], sizes, method='encode')
               for i in range(tokens.shape[1])]
-  return sampling.denoiser(process.precondition(predict), process, variance), contexts
+  return denoiser, contexts
 
 
 def autoencoder_fns(module, params):

@@ -85,7 +85,7 @@ def test_a_reduced_paper_trains_a_step_and_draws(paper, name):
            'sizes': np.tile(np.float32([*size, 0, 0, *size]), (4, 1))}
   optimizer, rate = optim.build(c.optim, c.train.steps)
   profiles = [specs.build(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
-  step = train_step.build_step(made.objective, optimizer, rate, profiles)
+  step = train_step.build_step(made.objective, optimizer, rate, profiles, steps=100)
   sample = sampler.build_sampler(made.module, c, size)
 
   @jax.jit

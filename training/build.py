@@ -51,7 +51,7 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   shapes = jax.eval_shape(make, key)
   shardings = train_state.state_shardings(shapes, mesh)
   step = train_step.build_step(objective, optimizer, learning_rate, profiles,
-                               accumulate=c.train.accumulate)
+                               steps=c.train.steps, accumulate=c.train.accumulate)
   b, size = c.train.batch, base.height_width(c.data.size)
   batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, 3), jnp.uint8),
                   'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),

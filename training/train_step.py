@@ -10,13 +10,15 @@ from training import sharding, train_state
 PARTS = 4  # of [0, 1], by which the loss is logged
 
 
-def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int = 1):
+def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
+               accumulate: int = 1):
   """Makes train_step(state, batch, root) -> (state, metrics).
 
   A step whose loss or gradient is not finite changes nothing but the counters.
 
   learning_rate: step -> rate, for the log. profiles: of the averages, step -> decay.
-  accumulate: parts of the batch that are worked on one after another.
+  steps: of the whole run. accumulate: parts of the batch that are worked on one after
+  another.
   """
   def gradients(state, batch, drawn):
     """Of the mean over the batch, in `accumulate` parts."""
@@ -41,7 +43,8 @@ def build_step(objective, optimizer, learning_rate, profiles, *, accumulate: int
     return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads
   def train_step(state, batch, root):
     drawn = placement.split_batch(objective.draw(
-        jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema))
+        jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
+        state.step / steps))
     (loss, (terms, seen)), grads = gradients(state, batch, drawn)
     norm = optax.global_norm(grads)
     ok = jnp.isfinite(loss) & jnp.isfinite(norm)

@@ -9,7 +9,8 @@ from diffusion.solvers.solver import Solver, stateless
 
 SOLVERS = {  # (schedule, **options) -> Solver
     'ddpm': first_order.ddpm, 'ddim': first_order.ddim, 'lcm': first_order.lcm,
-    'euler_ancestral': first_order.euler_ancestral, 'euler': runge_kutta.euler,
+    'flow_map': first_order.flow_map, 'euler_ancestral': first_order.euler_ancestral,
+    'euler': runge_kutta.euler,
     'heun': runge_kutta.heun, 'edm': runge_kutta.edm, 'dpmpp_2s': runge_kutta.dpmpp_2s,
     'dpmpp_2m': multistep.dpmpp_2m, 'dpmpp_2m_sde': multistep.dpmpp_2m_sde,
     'dpmpp_3m': multistep.dpmpp_3m, 'unipc': multistep.unipc, 'deis': multistep.deis,

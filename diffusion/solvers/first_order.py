@@ -35,6 +35,15 @@ def lcm(schedule) -> Solver:
   return stateless(step, stochastic=True)
 
 
+def flow_map(schedule) -> Solver:
+  """A map from t to s that was learned whole: MeanFlow (arXiv:2505.13447 eq. 12),
+  shortcut models (arXiv:2410.12557 eq. 3): x_s = x_t - (t - s) u on straight paths.
+
+  For networks that are told s; one step from noise to the picture is such a map, too.
+  """
+  return ddim(schedule)._replace(maps=True)
+
+
 VARIANCES = {'posterior': 0.0, 'large': 1.0, 'learned': math.nan}  # Solver.frac
 
 

@@ -17,6 +17,8 @@ class Solver(NamedTuple):
       between the first and the last but one itself; it has no step.
     stochastic: it draws noise, so that it cannot be turned round.
     remembers: its state is of earlier steps, so that it cannot go back up.
+    maps: x0 is what a network says that is told s too, and x at s is where it leads by
+      itself: the denoiser is made anew for each s (sampling.sample).
     learned_variance: x0 is [b h w 2c], with the network's `frac` beyond the picture.
     frac: of ancestral steps, how far the logarithm of their variance is from the
       posterior's to the largest, as in `vlb.step_kl`: 0, 1, or NaN where that is
@@ -29,6 +31,7 @@ class Solver(NamedTuple):
   solve: Callable[..., Any] | None = None
   stochastic: bool = False
   remembers: bool = False
+  maps: bool = False
   learned_variance: bool = False
   frac: float | None = None
 

@@ -15,7 +15,7 @@ SCHEDULES = {name: row() for name, row in schedules.SCHEDULES.items()} | {
     'SD, zero SNR': schedules.SCHEDULES['scaled_linear'](steps=1000, zero_snr=True)}
 MODES = Mixture(jnp.array([-1.0, 1.0]).reshape(2, 1, 1, 1), 0.1, jnp.array([0.3, 0.7]))
 STEPPED = [name for name, row in solvers.SOLVERS.items()
-           if row(schedules.flow).solve is None]
+           if row(schedules.flow).solve is None and not row(schedules.flow).maps]
 ORDERS = [  # solver, its options, its order
     ('ddim', {}, 1), ('euler', {}, 1), ('heun', {}, 2), ('edm', {'churn': 0.0}, 2),
     ('dpmpp_2s', {}, 2), ('dpmpp_2m', {}, 2), ('dpmpp_2m', {'middle': False}, 2),
@@ -35,8 +35,10 @@ def karras(schedule, steps: int):
   return timesteps.complete(timesteps.karras(schedule, steps, 1.0))
 
 
-def sample(denoise, *args, **kwargs):
-  return sampling.sample(guidance.unguided(denoise), *args, **kwargs)
+def sample(denoise, solver, *args, **kwargs):
+  guided = guidance.unguided(denoise)
+  return sampling.sample((lambda s: guided) if solver.maps else guided, solver, *args,
+                         **kwargs)
 
 
 def start_of(schedule, t, n: int, shape=SHAPE):

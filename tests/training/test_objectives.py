@@ -6,80 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import diffusion
-from diffusion import process, specs, time_sampling
+from diffusion import process
+from helpers.objectives import (
+    B, EVEN, KEY, Fake, batch_of, objective_of, terms_of, x0_of)
 from helpers.tiny import DIT, tiny
-from models import Context
 import training
 from training import sharding
-from training.objectives import OBJECTIVES, Given
-
-B, KEY = 6, jax.random.key(0)
-EVEN = jnp.ones(time_sampling.BINS)
-
-
-class Fake:
-  """A model whose parts are plain functions; what `told` is it hands to `network`.
-
-  network: (params, x, scalars, context) -> a prediction of x0, and taps.
-  """
-  scalars, num_taps, augment_labels, learns_variance = ('guidance',), 3, 0, False
-
-  def __init__(self, network):
-    self.network = network
-
-  def latent_shape(self, size):
-    return *size, 3
-
-  def apply(self, variables, *args, method, rngs=None):
-    return getattr(self, method)(variables['params'], *args)
-
-  def to_latents(self, params, x, eps):
-    return x
-
-  def encode(self, params, tokens, sizes):
-    return Context(pooled=tokens[:, 1].astype(jnp.float32))
-
-  def predict(self, params, x, scalars, context, taps=()):
-    pred, tapped = self.network(params, x, scalars, context)
-    return (pred, {i: tapped for i in taps}) if taps else pred
-
-
-def objective_of(network, spec, schedule='flow'):
-  """The objective of that network for x0, on that schedule; each error of x0 alike."""
-  c = tiny('unused')
-  c.diffusion.update(dict(schedule=schedule, target='x0', loss_weight='x0',
-                          time_sampling='uniform', caption_dropout=0.5))
-  built = diffusion.build(c.diffusion)
-  given = Given(Fake(network), np.array([1, 3]), built,
-                diffusion.build_loss_weight(c.diffusion, built),
-                diffusion.build_time_sampling(c.diffusion, built), None, 0.0,
-                c.diffusion.caption_dropout, False)
-  return specs.build(OBJECTIVES, spec, 'train.objective', given=given)
-
-
-def batch_of(same: bool = False):
-  rng = np.random.default_rng(1)
-  image = rng.integers(0, 256, (1 if same else B, 4, 4, 3), np.uint8)
-  tokens = np.stack([np.ones(B), rng.integers(2, 9, B)], 1).astype(np.int32)
-  return {'image': np.broadcast_to(image, (B, 4, 4, 3)), 'tokens': tokens,
-          'sizes': np.zeros((B, 6), np.float32)}
-
-
-def terms_of(objective, params, batch, ema=None):
-  """(terms as means, gradients to the parameters, what was drawn)."""
-  drawn = objective.draw(KEY, batch['image'].shape, EVEN)
-  def total(params):
-    terms, _ = objective.loss(params, ema or params, batch, drawn)
-    terms = {name: term.mean() for name, term in terms.items()}
-    return sum(terms.values()), terms
-  (_, terms), grads = jax.value_and_grad(total, has_aux=True)(params)
-  return terms, grads, drawn
-
-
-def x0_of(batch):
-  return batch['image'] / 127.5 - 1
-
 
 def test_denoising_is_zero_where_the_network_knows_the_picture():
   batch = batch_of(same=True)
@@ -189,6 +121,7 @@ def trained(objective, *scalars):
 
 @pytest.mark.parametrize('spec, scalars, names', [
     ('consistency(steps=8)', (), {'consistency'}),
+    ('meanflow(share=0.5)', ('s',), {'meanflow'}),
     ('dispersive(block=0)', (), {'mse', 'dispersive'}),
     ('guidance_distillation', ('guidance',), {'guidance_distillation'})])
 def test_a_real_network_is_trained_by_it_and_its_terms_add_up(spec, scalars, names):
@@ -197,7 +130,7 @@ def test_a_real_network_is_trained_by_it_and_its_terms_add_up(spec, scalars, nam
     assert set(step['terms']) == names and not step['skipped'].any()
     np.testing.assert_allclose(sum(step['terms'].values()), step['loss'], rtol=1e-5)
   assert metrics[-1]['grad_norm'] > 0
-  if scalars:  # the teacher stays, without moments or average
+  if state.frozen:  # the teacher stays, without moments or average
     assert jax.tree.leaves(state.frozen['teacher'])
     assert not jax.tree.leaves(state.params['teacher'])
 
@@ -205,7 +138,7 @@ def test_a_real_network_is_trained_by_it_and_its_terms_add_up(spec, scalars, nam
 @pytest.mark.parametrize('spec', ['consistency(steps=2)', 'denoising'])
 def test_nothing_is_infinite_where_the_picture_is_all_but_gone(spec):
   objective = objective_of(affine, spec)
-  drawn = objective.draw(KEY, (B, 4, 4, 3), EVEN) | {'t': jnp.full(B, 1 - 1e-5)}
+  drawn = objective.draw(KEY, (B, 4, 4, 3), EVEN, 1.0) | {'t': jnp.full(B, 1 - 1e-5)}
   params = {'gain': jnp.zeros(())}
   network = objective_of(lambda params, x, *_: (0.5 * x + params['gain'], None), spec)
   def loss(params):

@@ -95,7 +95,7 @@ def test_losses_agree_with_a_literal_pmap(config, single, alone):
 
   for i, expected in enumerate(alone[0]):
     batch = batch_of(i)
-    drawn = objective.draw(jax.random.fold_in(KEY, i), batch['image'].shape, EVEN)
+    drawn = objective.draw(jax.random.fold_in(KEY, i), batch['image'].shape, EVEN, 0.0)
     split = lambda x: x.reshape(8, -1, *x.shape[1:])
     value, params, opt_state = step(
         params, opt_state, jax.tree.map(split, batch), jax.tree.map(split, drawn))
@@ -159,7 +159,7 @@ def small(averages=AVERAGES):
 
   Its loss is not finite for a batch that is marked.
   """
-  def draw(key, shape, loss_ema):
+  def draw(key, shape, loss_ema, progress):
     return jax.random.normal(key, shape[:1])
   def loss(params, ema, batch, drawn):
     each = jnp.square(params['w'].sum() + drawn - batch['tokens'][:, 1])
@@ -170,7 +170,7 @@ def small(averages=AVERAGES):
                                  optimizer, KEY, averages=len(averages))
   shardings = train_state.state_shardings(state, mesh)
   step = train_step.build_step(Objective(draw, loss), optimizer, lambda step: 0.1,
-                               list(averages))
+                               list(averages), steps=100)
   return train_step.compile_step(step, shardings, mesh), jax.device_put(
       state, shardings)
 
@@ -233,7 +233,7 @@ def test_nothing_large_is_a_constant_of_the_program(single):
 
 
 def test_captions_are_dropped_as_often_as_said(single):
-  drawn = single.objective.draw(KEY, (20_000, 4, 4, 3), EVEN)
+  drawn = single.objective.draw(KEY, (20_000, 4, 4, 3), EVEN, 0.0)
   np.testing.assert_allclose(drawn['drop_caption'].mean(), 0.1, atol=0.01)
 
 
@@ -242,7 +242,7 @@ def test_a_dropped_caption_does_not_matter(single):
   loss = jax.jit(lambda *args: single.objective.loss(params, params, *args)[1]['loss'])
   a, b = batch_of(0), batch_of(0)
   b['tokens'] = batch_of(1)['tokens']
-  drawn = single.objective.draw(KEY, a['image'].shape, EVEN)
+  drawn = single.objective.draw(KEY, a['image'].shape, EVEN, 0.0)
   for drop, same in ((True, True), (False, False)):
     drawn['drop_caption'] = jnp.full(8, drop)
     equal = jnp.abs(loss(a, drawn) - loss(b, drawn)).max() < 1e-6
@@ -256,7 +256,7 @@ def test_a_picture_that_is_no_square_is_trained_on(config, tokenizer):
   made = training_of(c, tokenizer)
   state, metrics = made.step(made.create(), batch_of(0, size=(16, 24)), KEY)
   assert metrics['grad_norm'] > 0 and not metrics['skipped'].any()
-  drawn = jax.eval_shape(lambda: made.objective.draw(KEY, (8, 16, 24, 3), EVEN))
+  drawn = jax.eval_shape(lambda: made.objective.draw(KEY, (8, 16, 24, 3), EVEN, 0.0))
   assert drawn['eps'].shape == (8, 16, 24, 3)
 
 

@@ -1,9 +1,7 @@
 """The loss of diffusion and flow matching: the weighted square error of a target."""
 import functools
 
-import jax.numpy as jnp
-
-from diffusion import losses, schedules
+from diffusion import losses
 from training.objectives import objective
 from training.objectives.objective import Given, Objective
 
@@ -31,10 +29,4 @@ def weighted_terms(given: Given, params, predict, x0, drawn):
                                  drawn['eps'], given.vlb)
   seen = {'t': t, 'loss': sum(terms.values())}
   terms = {name: term * drawn['importance'] for name, term in terms.items()}
-  if given.learned_weight:
-    u = given.module.apply({'params': params},
-                           schedules.log_snr(given.process.schedule, t),
-                           method='log_variance')
-    terms = {name: term / jnp.exp(u) for name, term in terms.items()}
-    terms['log_variance'] = u
-  return terms, seen
+  return objective.with_learned_weight(given, params, terms, t), seen

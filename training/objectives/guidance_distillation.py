@@ -2,7 +2,6 @@
 import jax
 import jax.numpy as jnp
 
-from diffusion import process
 from training.objectives import objective
 from training.objectives.objective import Given, Objective, Part
 
@@ -21,24 +20,19 @@ def guidance_distillation(given: Given, *, low: float = 1.0,
   if 'guidance' not in given.module.scalars:
     raise ValueError("the network is not told the scale of guidance: it takes "
                      "config.model.scalars=('guidance',).")
-  def draw(key, shape, loss_ema):
+  def draw(key, shape, *rest):
     scale = jax.random.uniform(jax.random.fold_in(key, 1), shape[:1],
                                minval=low, maxval=high)
-    return objective.draw_inputs(given, key, shape, loss_ema) | {'guidance': scale}
+    return objective.draw_inputs(given, key, shape, *rest) | {'guidance': scale}
 
   def loss(params, ema, batch, drawn):
-    teacher, scale, t = params['teacher'], drawn['guidance'], drawn['t']
+    scale, t = drawn['guidance'], drawn['t']
     x0, context = objective.read_batch(given, params, batch, drawn, drop=False)
     x_t = given.process.add_noise(x0, drawn['eps'], t)
-    null = batch | {'tokens': jnp.broadcast_to(given.null_tokens,
-                                               batch['tokens'].shape)}
-    cond, uncond = (objective.denoiser(
-        given, teacher, objective.read_batch(given, teacher, part, drawn, False)[1],
-        guidance=jnp.ones_like(t))(x_t, t) for part in (batch, null))
-    guided = uncond + process.append_dims(scale, x_t) * (cond - uncond)
+    guided = objective.guided_teacher(given, params['teacher'], batch, drawn, scale)
     student = objective.denoiser(given, params, context, drawn['dropout_keys'],
                                  guidance=scale)(x_t, t)
-    return objective.x0_error(given, 'guidance_distillation', student, guided, t,
-                              drawn['importance'])
+    return objective.x0_error(given, 'guidance_distillation', student, guided(x_t, t),
+                              t, drawn['importance'])
   teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
   return Objective(draw, loss, {'teacher': teacher}, ('guidance',))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from diffusion import sampling, schedules
+from diffusion import process, sampling, schedules
 from models import Scalars
 from training import augment
 
@@ -39,8 +39,9 @@ class Part(NamedTuple):
 
 class Objective(NamedTuple):
   """Attributes:
-    draw: (key, (b, h, w, c) of the pictures, loss_ema) -> a tree of arrays [b ...]: all
-      that is random in a step.
+    draw: (key, (b, h, w, c) of the pictures, loss_ema, progress) -> a tree of arrays
+      [b ...]: all that is random in a step. progress: f32[], the share of the run's
+      steps that is done, for what changes on the way.
     loss: (params, ema, batch, drawn) -> (terms, seen). params, ema: all parameters and
       their first average, frozen ones and further parts included; gradients are taken
       to `params`. terms: {name: f32[b]}, whose sum is minimised. seen: {'t', 'loss'},
@@ -54,10 +55,10 @@ class Objective(NamedTuple):
   scalars: tuple = ()
 
 
-def draw_inputs(given: Given, key, shape, loss_ema) -> dict:
+def draw_inputs(given: Given, key, shape, loss_ema, progress) -> dict:
   """{'t': f32[b], 'importance': f32[b], 'eps': f32[b *latent_shape], 'vae_eps': like
-  it, 'drop_caption': bool[b], 'dropout_keys': [b]}, and 'augment' where pictures are
-  changed."""
+  it, 'drop_caption': bool[b], 'dropout_keys': [b], 'progress': f32[b]}, and 'augment'
+  where pictures are changed."""
   b = shape[0]
   at, mix, noise, vae, drop, dropout, changes = jax.random.split(key, 7)
   latents = b, *given.module.latent_shape(shape[1:3])
@@ -67,7 +68,8 @@ def draw_inputs(given: Given, key, shape, loss_ema) -> dict:
            'eps': jax.random.normal(noise, latents),
            'vae_eps': jax.random.normal(vae, latents),
            'drop_caption': jax.random.bernoulli(drop, given.caption_dropout, (b,)),
-           'dropout_keys': jax.random.split(dropout, b)}
+           'dropout_keys': jax.random.split(dropout, b),
+           'progress': jnp.full(b, progress)}
   if given.augment:
     drawn['augment'] = augment.draw(changes, b, given.augment)
   return drawn
@@ -114,3 +116,33 @@ def x0_error(given: Given, name: str, x0_pred, x0, t, importance):
   each = error.mean(tuple(range(1, x0.ndim))) * importance * (
       given.loss_weight(schedules.log_snr(given.process.schedule, t)))
   return {name: each}, {'t': t, 'loss': each}
+
+
+def guided_teacher(given: Given, teacher, batch, drawn, scale):
+  """(x_t, t) -> the x0 of a teacher's parameters, led from no caption to a batch's.
+
+  scale: of guidance, f32[b]. A teacher that is told one is told 1.
+  """
+  null = batch | {'tokens': jnp.broadcast_to(given.null_tokens, batch['tokens'].shape)}
+  contexts = [read_batch(given, teacher, part, drawn, drop=False)[1]
+              for part in (batch, null)]
+  told = {name: jnp.ones_like(scale) for name in given.module.scalars
+          if name == 'guidance'}
+  def x0_of(x, t):
+    cond, uncond = (denoiser(given, teacher, context, **told)(x, t)
+                    for context in contexts)
+    return uncond + process.append_dims(scale, x) * (cond - uncond)
+  return x0_of
+
+
+def with_learned_weight(given: Given, params, terms: dict, t) -> dict:
+  """Terms at t f32[b] divided by exp(u), where config.diffusion.learned_weight is set.
+
+  u, the log variance of the loss, is learned beside: arXiv:2312.02696 eq. 21.
+  """
+  if not given.learned_weight:
+    return terms
+  u = given.module.apply({'params': params},
+                         schedules.log_snr(given.process.schedule, t),
+                         method='log_variance')
+  return {name: term / jnp.exp(u) for name, term in terms.items()} | {'log_variance': u}
