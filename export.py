@@ -4,6 +4,7 @@ python export.py --workdir=runs/shapes --out=weights/shapes --dtype=float16
 
 sample.py and evaluate.py draw from the result as from the run itself. --ema=0.07 makes
 the average of that width from those that the run stored: config.train.averages_every.
+--best takes that of the best step by config.eval.best.
 """
 import os
 import shutil
@@ -14,7 +15,7 @@ from console import command
 from console.errors import UserError, user_errors
 from console.files import atomic_write
 from inference import load
-from inference.averages import posthoc_ema
+from inference.averages import best_ema, posthoc_ema
 from training import param_files, workdir as workdirs
 
 
@@ -22,6 +23,7 @@ def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
   flags.DEFINE_string('out', None, 'Folder to make.')
   flags.DEFINE_float('ema', None, 'Relative width of an average to make, up to 0.288.')
+  flags.DEFINE_bool('best', False, 'The best step by config.eval.best, not the last.')
   flags.DEFINE_enum('dtype', 'float16', sorted(param_files.DTYPES),
                     'Number format of the stored weights.')
 
@@ -33,11 +35,15 @@ def main(flag):
     raise UserError(f'--out={flag.out} is the workdir of a run; give another folder.')
   if os.path.abspath(flag.out) == os.path.abspath(flag.workdir or ''):
     raise UserError(f'--out={flag.out} is --workdir; give another folder.')
+  if flag.best and flag.ema:
+    raise UserError('--best and --ema are two averages; give one of them.')
   with user_errors():
     c = workdirs.load_config(flag.workdir)
     model = load(flag.workdir, config=c)
     if flag.ema:
       model = posthoc_ema(model, flag.workdir, flag.ema)
+    if flag.best:
+      model = best_ema(model, flag.workdir)
     os.makedirs(flag.out, exist_ok=True)
   workdirs.save_config(flag.out, model.config)
   shutil.copy(workdirs.tokenizer_path(flag.workdir), flag.out)

@@ -12,8 +12,8 @@ from absl import flags
 import jax
 from jax.experimental import multihost_utils
 
-from console import command, options, progress, supervisor
-from console.errors import UserError, one_line, user_errors
+from console import command, options, progress
+from console.errors import UserError, user_errors
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
 import evaluation
@@ -23,47 +23,21 @@ from inference.loading import Model, read_part, without_parts
 from inference.requests import encode_prompts
 from models.conditions import CONDITIONS
 import training
-from training import checkpoint, run_log, sharding, train_state, train_step
+from training import checkpoint, hosts, run_log, sharding, train_state, train_step
 from training import workdir as workdirs
-
-HEARTBEAT = 20  # seconds after which a process that says nothing is taken for dead
 
 
 def define_flags():
   options.define_config()
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_bool('distributed', False, 'Whether this process is one of many hosts: '
-                    'jax.distributed finds the others.')
-  flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of many hosts, '
-                      'where jax cannot find out, with --processes and --process.')
-  flags.DEFINE_integer('processes', None, 'Number of processes.', lower_bound=1)
-  flags.DEFINE_integer('process', None, 'Index of this process, from 0.', lower_bound=0)
-
-
-def join_hosts(flag):
-  """Starts jax.distributed, where the flags ask for it."""
-  if flag.distributed:
-    supervisor.watch(flag.processes)
-    try:
-      jax.distributed.initialize(flag.coordinator, flag.processes, flag.process,
-                                 heartbeat_timeout_seconds=HEARTBEAT)
-    except (ValueError, RuntimeError) as e:
-      raise UserError(f'--distributed finds no other hosts ({one_line(e)}): give '
-                      '--coordinator=HOST:PORT --processes=N --process=I.') from e
-  elif flag.coordinator or flag.processes or flag.process is not None:
-    raise UserError('--coordinator, --processes and --process need --distributed.')
-
-
-def wait_for_all(name: str):
-  if jax.process_count() > 1:
-    multihost_utils.sync_global_devices(name)
+  options.define_hosts()
 
 
 def prepare_data(c):
   """Pictures of the train split, made first if they are not there, by one process."""
   if jax.process_index() == 0:
     sources.prepare(c.data)
-  wait_for_all('data')
+  hosts.wait_for_all('data')
   return sources.Pictures(c.data)
 
 
@@ -104,7 +78,7 @@ def start(c, workdir: str, mesh, pictures):
   path, new = workdirs.tokenizer_path(workdir), not workdirs.started(workdir)
   first, lock = jax.process_index() == 0, None
   if not first:
-    wait_for_all('tokenizer')
+    hosts.wait_for_all('tokenizer')
   tokenizer = new_tokenizer(c, pictures) if new and first else tokenizers.load(path)
   built = build_training(c, mesh, tokenizer)
   parts = initial_parts(c, built) if new else {}
@@ -113,7 +87,7 @@ def start(c, workdir: str, mesh, pictures):
     if new:
       write_text(path, tokenizer.to_str())
     workdirs.save_config(workdir, c)
-    wait_for_all('tokenizer')
+    hosts.wait_for_all('tokenizer')
   return built, tokenizer, parts, lock
 
 
@@ -186,12 +160,12 @@ def check_finite(window, step: int, most: int):
 
 
 def main(flag):
-  join_hosts(flag)
+  options.join_hosts(flag, hosts.join)
   workdir = flag.workdir
   with user_errors():
     c = workdirs.resolve_config(flag.config, workdir)
     mesh = dry_run.check(c, new=not workdirs.started(workdir))
-    metrics = evaluation.build(c) if c.train.eval_every else {}
+    evaluations = evaluation.planned(c)
     pictures = prepare_data(c)
     built, tokenizer, parts, lock = start(c, workdir, mesh, pictures)
 
@@ -203,6 +177,8 @@ def main(flag):
       workers=c.data.workers, threads=c.data.threads)
   saved = checkpoint.Checkpoints(workdir, keep=c.train.keep)
   averages = c.train.averages_every and checkpoint.Checkpoints(workdir, 'averages')
+  best = c.eval.best and checkpoint.Best(
+      workdir, c.eval.best, evaluation.higher_is_better(evaluations, c.eval.best))
   if saved.steps():
     with user_errors():
       state = saved.restore(checkpoint.shapes_of(state), batches)
@@ -251,10 +227,13 @@ def main(flag):
     pause = time.monotonic()
     if due(c.train.sample_every):
       lines.say(log.picture(step, preview(c, averaged())))
-    if due(c.train.eval_every):
-      found = evaluation.measure(metrics, averaged(), c.seed)
+    if now_due := [one for one in evaluations if due(one.every)]:
+      found = evaluation.measure_all(now_due, averaged(), c.seed)
       log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found))
-      lines.say(scores.table(found, evaluation.units(metrics)))
+      lines.say(scores.table(found, {k: v for one in now_due
+                                     for k, v in one.units.items()}))
+      if best and best.improves(found):
+        best.save(step, state, found)
     if due(c.train.averages_every):
       averages.save_ema(step, state)
     if due(c.train.checkpoint_every) or stopping:
@@ -267,7 +246,7 @@ def main(flag):
       lines.say(f'stopped at step {step}, as asked; the same command goes on from '
                 'here.')
       break
-  for kept in filter(None, (saved, averages, batches, log)):
+  for kept in filter(None, (saved, averages, best, batches, log)):
     kept.close()
   del lock
 

@@ -136,11 +136,16 @@ def get_config():
       num=4,               # pictures a prompt
   ))
   c.eval = ConfigDict(dict(
-      metrics=('prompt_accuracy',),  # docs/training.md has all
-      num=128,             # pictures of each kind, or of a metric
+      metrics=('prompt_accuracy',),  # docs/evaluation.md has all
+      num=128,             # pictures that the metrics share; of each kind of prompts
       kinds=('one object', 'two objects', 'unseen pairs'),  # of prompt accuracy
-      split='test',        # of the pictures that bits_per_dim and vlb measure
-  ))
+      split='test',        # of the true pictures, where a source has splits
+      prompts='captions',  # of the true pictures; or classes, or a file's lines
+      order='balanced',    # balanced, random: which prompt each picture has
+      reference='',        # npz of statistics of true pictures; '' makes them
+      best='',             # score of which the best average is kept in WORKDIR/best
+      more=ConfigDict(),   # further evaluations: {name: {every: steps, any key of
+  ))                       # these, sample: {keys of config.sample}}}
   return lock(c)
 
 
@@ -154,11 +159,13 @@ def lock(c):
   c.lock()
   for key in MODULE_KEYS:
     c[key].unlock()
+  c.eval.more.unlock()
   return c
 
 
 MODULE_KEYS = 'model', 'condition', 'autoencoder'
 MODULES = tuple(f'config.{key}' for key in MODULE_KEYS)
+OPEN = (*MODULES, 'config.eval.more')  # whose keys are not those of get_config
 TABLES = {  # tables over names or files: a row that they may have
     'optim.weight_decay': ('.*kernel', 0.5), 'optim.lr_scale': ('.*kernel', 0.5),
     'optim.unit_rms': ('.*kernel', True), 'init_from': ('part', 'folder'),
@@ -201,6 +208,8 @@ def check(c):
         raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
       if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
         raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
+  for name in c.eval.more:
+    check(with_evaluation(c, name))
   height_width(c.data.size)
   total = sum(length for _, length in c.tokenizer.files)
   if total not in (0, c.tokenizer.length):
@@ -211,6 +220,33 @@ def check(c):
         f'config.train.checkpoint_every is {c.train.checkpoint_every}; it must be a '
         f'multiple of config.train.log_every, {c.train.log_every}, so that a resumed '
         'run logs what the first one did.')
+
+
+def with_evaluation(c, name: str):
+  """A config whose `eval` and `sample` are those of config.eval.more.NAME.
+
+  Raises ValueError for an entry that lacks `every`, or has a key or value of no sense.
+  """
+  at, entry = f'config.eval.more.{name}', c.eval.more[name]
+  c = c.copy_and_resolve_references()
+  c.eval.more, c.eval.best = ConfigDict(), ''
+  if not isinstance(entry, ConfigDict) or type(entry.get('every')) is not int:
+    raise ValueError(f'{at} is {entry!r}; it must have `every`, in steps.')
+  if not 0 < entry.every < 2**31:
+    raise ValueError(f'{at}.every is {entry.every}; it must be above 0.')
+  keys = {f'eval.{k}': v for k, v in entry.items() if k not in ('every', 'sample')}
+  keys |= {f'sample.{k}': v for k, v in entry.get('sample', {}).items()}
+  for key, value in keys.items():
+    section, name = key.split('.')
+    known = [k for k in c[section] if k not in ('more', 'best')]
+    if name not in known:
+      raise ValueError(f'{at} has a key {name!r}; it takes every, sample and '
+                       f'{sorted(known)}.')
+    if not alike(value, c[section][name]):
+      raise ValueError(f'{at}: {key} is {value!r}; it must be like '
+                       f'{c[section][name]!r}.')
+    c[section][name] = value
+  return c
 
 
 def alike(value, default) -> bool:
@@ -249,7 +285,7 @@ def check_keys(c, known, at: str):
   """Raises ValueError for a key too many or too few, or a value of another type."""
   if not isinstance(c, ConfigDict):
     raise ValueError(f'{at} is {c!r}; it must have the keys {sorted(known)}.')
-  if at in MODULES:  # their keys are fields: models.build checks them
+  if at in OPEN:  # keys of modules are fields: models.build checks them
     return
   for name in sorted(set(c) ^ set(known)):
     wrong = 'has a key' if name in c else 'lacks the key'

@@ -32,6 +32,38 @@ def define_sample():
                                   'Any key of config.sample: --sample.rule=apg.')
 
 
+def define_hosts():
+  """Flags of a command that many hosts can run together."""
+  flags.DEFINE_bool('distributed', False, 'Whether this process is one of many hosts: '
+                    'jax.distributed finds the others.')
+  flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of many hosts, '
+                      'where jax cannot find out, with --processes and --process.')
+  flags.DEFINE_integer('processes', None, 'Number of processes.', lower_bound=1)
+  flags.DEFINE_integer('process', None, 'Index of this process, from 0.', lower_bound=0)
+
+
+def join_hosts(flag, join):
+  """Calls join(coordinator, processes, process), where the flags ask for it."""
+  given = flag.coordinator, flag.processes, flag.process
+  if flag.distributed:
+    with user_errors():
+      join(*given)
+  elif any(value is not None for value in given):
+    raise UserError('--coordinator, --processes and --process need --distributed.')
+
+
+def split_commas(text: str) -> list[str]:
+  """'kid(subsets=10, size=50),fid' -> two: commas within brackets divide nothing."""
+  parts, depth = [''], 0
+  for letter in text:
+    depth += (letter in '([') - (letter in ')]')
+    if letter == ',' and not depth:
+      parts.append('')
+    else:
+      parts[-1] += letter
+  return [part.strip() for part in parts if part.strip()]
+
+
 def resolve_sample(c, flag, **defaults):
   """Puts what those flags say into config.sample, over `defaults`."""
   short = {k: flag[k].value for k in SHORT}
@@ -119,7 +151,7 @@ def unknown_key(argv) -> str | None:
       continue
     at, node = 'config', base.get_config()
     for name in word.partition('=')[0].removeprefix('--config.').split('.'):
-      if at in base.MODULES:
+      if at in base.OPEN:
         break
       if not isinstance(node, ConfigDict) or name not in node:
         there = sorted(node) if isinstance(node, ConfigDict) else []

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import base
 from evaluation import scores
-from evaluation.build import build, measure, units
+from evaluation.build import measure_all, planned
 from inference import averages, dry_run, load
 from training import workdir as workdirs
 
@@ -120,21 +120,35 @@ def check_metric(c, diffs, metric: str) -> str:
 
   A name that no metric of config.eval gives is one that training logs, as 'loss'.
   """
-  given = [units(build(changed(c, diff))) for diff in diffs]
+  given = [units_of(evaluations_of(changed(c, diff))) for diff in diffs]
+  own = metric in units_of(planned(c))  # or only if config.train.eval_every were not 0
+  sampled = any(k.startswith(SAMPLING) for diff in diffs for k in diff.keys)
   if any(metric in some for some in given):
     for diff, some in zip(diffs, given):
       if metric not in some:
         raise ValueError(f'METRIC is {metric!r}; config.eval of the diff {diff.name!r} '
                          f'gives {sorted(some)}.')
-    if not c.train.eval_every:
+    if not c.train.eval_every and (sampled or not own):
       raise ValueError('config.train.eval_every is 0; a sweep needs the metric along '
                        'the way.')
   elif '/' in metric:
     raise ValueError(f'METRIC is {metric!r}; config.eval gives {sorted(given[0])}.')
-  elif any(k.startswith(SAMPLING) for diff in diffs for k in diff.keys):
+  elif sampled:
     raise ValueError(f'METRIC is {metric!r}, but a diff sets keys of config.sample or '
                      'config.eval, on which only metrics of config.eval depend.')
   return given[0].get(metric, '')
+
+
+def evaluations_of(c) -> list:
+  """evaluation.planned, with that of config.eval however seldom it is along the way."""
+  c = c.copy_and_resolve_references()
+  c.train.eval_every = c.train.eval_every or 1
+  return planned(c)
+
+
+def units_of(evaluations) -> dict:
+  """{name of a score: unit} of evaluations."""
+  return {name: unit for one in evaluations for name, unit in one.units.items()}
 
 
 def check_runs(runs: list[SweepRun]):
@@ -156,16 +170,15 @@ def score_run(run: SweepRun, save, say):
   """
   model = load(run.folder)
   configs = {diff.name: changed(run.config, diff) for diff in run.diffs}
-  metrics = {name: build(c) for name, c in configs.items()}
-  models = {name: model.replace(config=c) for name, c in configs.items()}
+  plans = {name: evaluations_of(c) for name, c in configs.items()}
   for step in sorted(set(averages.stored_steps(run.folder)) - set(stored_scores(run))):
     params = averages.load_averages(model, run.folder, step)[0]
     values = {}
-    for name, c in configs.items():
-      found = measure(metrics[name], models[name].replace(params=params), c.seed)
-      values[name] = scores.scalars(found)
+    for name, plan in plans.items():
+      found = measure_all(plan, model.replace(params=params), run.config.seed)
+      values[name], units = scores.scalars(found), units_of(plan)
       say(f'step {step}, {name}: ' + ', '.join(
-          f'{key} {scores.shown(score.value, units(metrics[name])[key])}'
+          f'{key} {scores.shown(score.value, units[key])}'
           for key, score in found.items()))
     save(step, values)
 

@@ -4,6 +4,7 @@ import os
 import jax
 import jax.numpy as jnp
 
+from console import files
 from diffusion import specs
 from inference.loading import Model, without_parts
 from training import checkpoint, ema, optim, sharding, train_state
@@ -18,15 +19,31 @@ def stored_steps(workdir: str) -> list[int]:
   return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
 
 
-def load_averages(model: Model, workdir: str, step: int) -> tuple:
+def load_averages(model: Model, workdir: str, step: int,
+                  folder: str = 'averages') -> tuple:
   """Parameters by each average of a step. Raises ValueError if they cannot be read."""
   c = model.config
   shapes = averages_shapes(c, model.module, sharding.replicated(model.mesh))
-  stored = checkpoint.Checkpoints(workdir, 'averages', read_only=True)
+  stored = checkpoint.Checkpoints(workdir, folder, read_only=True)
   found = stored.restore_ema(shapes, [step])
   if found is None:
     raise ValueError(f'{workdir}: the averages of step {step} cannot be read.')
   return tuple(without_parts(c, model.module, params) for params in found[1])
+
+
+def best_ema(model: Model, workdir: str) -> Model:
+  """A model with the averages of a run's best step: config.eval.best.
+
+  Raises ValueError for a run that has kept none.
+  """
+  path = os.path.join(workdir, checkpoint.Best.FILE)
+  if not os.path.exists(path):
+    raise ValueError(f'--best needs a run with config.eval.best; {workdir} has kept '
+                     'none.')
+  found = files.read_json(path)
+  params = load_averages(model, workdir, found['step'], checkpoint.Best.FOLDER)[0]
+  return model.replace(params=params, source=f'step {found["step"]}, best '
+                       f'{found["score"]}')
 
 
 def posthoc_ema(model: Model, workdir: str, std: float) -> Model:

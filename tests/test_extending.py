@@ -318,16 +318,16 @@ def test_an_average(c, monkeypatch):
 # What is measured, and of what.
 
 def test_a_metric(c, monkeypatch):
-  def redness(c, generate):
-    def measure(model, seed, progress=None):
-      pictures = generate(model, ['a red ring'] * c.eval.num, seed, progress)
+  def redness(c):
+    def measure(run):
+      pictures = run.generate(run.model, ['a red ring'] * c.eval.num, run.seed)
       return {'redness': scores.mean(pictures[..., 0].mean((1, 2)) / 255)}
     return Metric({'redness': '%'}, measure)
   monkeypatch.setitem(metrics.METRICS, 'redness', redness)
   c.eval.update(dict(metrics=('redness',), num=3))
-  built = evaluation.build(c, lambda model, prompts, seed, progress: np.full(
-      (len(prompts), 4, 4, 3), 51, np.uint8))
-  found = evaluation.measure(built, None, 0)
+  built = evaluation.build(c)
+  found = evaluation.measure(built, None, 0, generate=lambda model, prompts, seed: (
+      np.full((len(prompts), 4, 4, 3), 51, np.uint8)))
   assert found['redness'].value == pytest.approx(0.2) and found['redness'].n == 3
   assert scores.table(found, evaluation.units(built)).count('20.0%') == 3
   c.train.eval_every = 4

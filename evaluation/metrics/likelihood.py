@@ -3,29 +3,26 @@ import jax
 import numpy as np
 
 from configs import base
-from data import sources
 import diffusion
 from diffusion import editing, likelihood, process as processes, vlb as bounds
-from evaluation import scores
+from evaluation import prompts, scores
 from inference import edits, requests, sampler
 from models.autoencoders import AUTOENCODERS
 
 
-def bits_per_dim(c, generate) -> scores.Metric:
+def bits_per_dim(c) -> scores.Metric:
   """'bits_per_dim' of pictures with their captions, by the ODE: arXiv:2011.13456.
 
   Of pictures with noise of one grey level added, in config.sample.steps steps.
   """
-  del generate
   return measured(c, 'bits_per_dim', ode_bits, f'{c.sample.steps} steps of the ODE')
 
 
-def vlb(c, generate) -> scores.Metric:
+def vlb(c) -> scores.Metric:
   """'vlb', the variational bound of all the steps of training: arXiv:2006.11239 eq. 5.
 
   The variance of a step is that of config.sample.solver, and so is what is clipped.
   """
-  del generate
   process = diffusion.build(c.diffusion)
   how = diffusion.build_sampling(c.sample, process)
   if not process.num_steps or how.solver.frac is None:
@@ -79,16 +76,13 @@ def measured(c, name: str, build_bits, source: str) -> scores.Metric:
   if not getattr(AUTOENCODERS.get(c.autoencoder.name), 'pixels', False):
     raise ValueError(f'config.autoencoder.name is {c.autoencoder.name!r}; bits a '
                      'dimension are known of models of pixels alone.')
-  data = c.data.copy_and_resolve_references()
-  if sources.has_splits(data):
-    data.split = c.eval.split
 
-  def measure(model, seed: int, progress=None):
-    sources.prepare(data)
-    pictures, key = sources.Pictures(data), jax.random.key(seed)
-    chosen = np.random.default_rng(seed).permutation(len(pictures))[:c.eval.num]
+  def measure(run):
+    model, pictures = run.model, prompts.true_pictures(c)
+    chosen = np.random.default_rng(run.seed).permutation(len(pictures))[:c.eval.num]
     bits, found = build_bits(model.config, model.module), []
-    report = progress and progress(len(chosen), 'pictures')
+    key = jax.random.key(run.seed)
+    report = run.progress and run.progress(len(chosen), 'pictures')
     for i in range(0, len(chosen), c.sample.batch):
       some = [pictures[int(j)] for j in chosen[i:i + c.sample.batch]]
       request = requests.build_request(

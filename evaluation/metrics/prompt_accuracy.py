@@ -36,7 +36,7 @@ KINDS = {
                 skills.draw) for name in skills.SKILLS}
 
 
-def prompt_accuracy(c, generate) -> scores.Metric:
+def prompt_accuracy(c) -> scores.Metric:
   """'accuracy/KIND' for each of config.eval.kinds, config.eval.num prompts each.
 
   Beside it 'scorer/KIND', the share of as many true pictures that the scorer, which
@@ -51,12 +51,12 @@ def prompt_accuracy(c, generate) -> scores.Metric:
   slugs = {kind: kind.replace(' ', '_') for kind in c.eval.kinds}
   num, size = c.eval.num, base.height_width(c.data.size)
 
-  def measure(model, seed: int, progress=None):
-    chosen = {kind: scenes_of(kind, num, seed) for kind in slugs}
+  def measure(run):
+    chosen = {kind: scenes_of(kind, num, run.seed) for kind in slugs}
     prompts = [KINDS[kind].caption(scene) for kind, scenes in chosen.items()
                for scene in scenes]
-    pictures = generate(model, prompts, seed, progress)
-    found, rng = {}, np.random.default_rng(seed)
+    pictures = run.generate(run.model, prompts, run.seed, run.progress)
+    found, rng = {}, np.random.default_rng(run.seed)
     for i, (kind, scenes) in enumerate(chosen.items()):
       true = [KINDS[kind].draw(scene, rng, size) for scene in scenes]
       for name, some in (('accuracy', pictures[i * num:(i + 1) * num]),
@@ -68,7 +68,7 @@ def prompt_accuracy(c, generate) -> scores.Metric:
     return found
   units = {f'{name}/{slug}': '%' for slug in slugs.values()
            for name in ('accuracy', 'scorer')}
-  return scores.Metric(units, measure)
+  return scores.Metric(units, measure, higher=True)
 
 
 def scenes_of(kind: str, num: int, seed: int):

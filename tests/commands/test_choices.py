@@ -214,7 +214,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(odd, commands, root, case):
      'predicts no variance'),
     ('--config.train.objective=dispersive(block=1)', 'outputs of 1 blocks'),
     ('--config.train.objective=consistency(steps=nan)', 'steps'),
-    ('--config.eval.metrics=("fid9",) --config.train.eval_every=2', "has 'fid9', not"),
+    ('--config.eval.metrics=("fid9",) --config.train.eval_every=2', "is 'fid9', not"),
     ('--config.optim.ema=("power(std=0.4)",)', '0.288')])
 def test_a_choice_that_makes_no_sense_is_refused(commands, root, flag, expected):
   code, out, err = commands.run(

@@ -118,8 +118,8 @@ def test_the_metric_is_the_share_of_pictures_that_are_right():
     return [shapes.draw(by_caption[prompt], rng, SIZE) if i % 2 else
             np.full((32, 32, 3), shapes.CANVAS, np.uint8)
             for i, prompt in enumerate(prompts)]
-  metric = prompt_accuracy(c, generate)
-  found = metric.measure(None, 5)
+  metric = prompt_accuracy(c)
+  found = metric.measure(scores.Run(None, 5, generate))
   assert set(found) == set(metric.units) == {
       f'{name}/{kind}' for name in ('accuracy', 'scorer')
       for kind in ('two_objects', 'one_object')}
@@ -138,7 +138,7 @@ def test_what_cannot_be_scored_is_refused(change, message):
   c.eval.update(change)
   c.data.source = 'folder'
   with pytest.raises(ValueError, match=message):
-    prompt_accuracy(c, None)
+    prompt_accuracy(c)
 
 
 def test_the_interval_is_wilsons():

@@ -14,10 +14,10 @@ from helpers import server
 import sweep
 
 
-def brightness(c, generate):
+def brightness():
   """A metric whose score is the mean grey level of two pictures."""
-  def measure(model, seed, progress=None):
-    value = float(generate(model, ['a red ring'] * 2, seed).mean())
+  def measure(run):
+    value = float(run.generate(run.model, ['a red ring'] * 2, run.seed).mean())
     return {'accuracy/one_object': scores.Score(value, None, None, 2)}
   return scores.Metric({'accuracy/one_object': '%'}, measure)
 
