@@ -120,7 +120,7 @@ def test_topologies_are_read_or_refused():
 
 
 def test_loops_and_scattered_sums_are_read_as_tpus_compiler_writes_them():
-  """It says nothing of turns, and a reduce-scatter is a sum of which a slice is kept."""
+  """It says nothing of turns; a reduce-scatter is a sum of which a slice is kept."""
   class Compiled:
     as_text = staticmethod(lambda: """
 %all-reduce-scatter.1 (input: bf16[8,4]) -> bf16[2,4] {
