@@ -7,13 +7,17 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import placement, splash
+from models import blocked_attention, splash, tangents
 
-QUERIES = 256  # queries that a CPU works on at once: their logits stay in its cache
+LOGITS = 2**26                       # of a block, where no kernel is, on each device
+LOGITS_OF = {'cpu': 2**21}           # as many as stay in its cache
 
 
 def attend(q, k, v, mask=None, causal=False):
   """Softmax attention, with a float32 softmax, in the way that suits the device.
+
+  It never holds all logits, and has every derivative, whatever the way. The devices are
+  those of the mesh that is known (jax.sharding.use_abstract_mesh); else the default.
 
   Args:
     q: [b n heads d], as what is returned. k, v: [b m heads d].
@@ -22,30 +26,20 @@ def attend(q, k, v, mask=None, causal=False):
     causal: no query sees the keys after its own place. For the short texts of CLIP: it
       goes without a kernel for it.
   """
-  if causal:
-    return in_one(q, k, v, mask, causal)
-  platform = placement.platform()
-  if platform == 'gpu' and cudnn_takes(q.shape, k.shape, q.dtype, mask is not None):
-    return cudnn(q, k, v, mask)
-  if platform == 'tpu' and (split := splash.over_devices(q)):
-    return split(q, k, v, mask)
-  if platform == 'cpu' and q.shape[1] > QUERIES and not q.shape[1] % QUERIES:
-    return in_blocks(q, k, v, mask)
-  return in_one(q, k, v, mask)
-
-
-def in_one(q, k, v, mask=None, causal=False):
-  """All queries at once, as XLA compiles it."""
-  mask = None if mask is None else mask[:, None, None, :]
-  return jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=causal)
-
-
-def in_blocks(q, k, v, mask=None):
-  """The same, QUERIES queries after QUERIES queries."""
-  b, n, heads, d = q.shape
-  parts = q.reshape(b, -1, QUERIES, heads, d).swapaxes(0, 1)
-  out = jax.lax.map(lambda part: in_one(part, k, v, mask), parts)
-  return out.swapaxes(0, 1).reshape(b, n, heads, d)
+  mesh = jax.sharding.get_abstract_mesh()
+  device = mesh.abstract_device
+  platform = device.platform if device else jax.default_backend()
+  logits = LOGITS_OF.get(platform, LOGITS) * (
+      jax.device_count() if mesh.empty else mesh.size)
+  blocked = functools.partial(blocked_attention.attend, causal=causal, logits=logits)
+  kernel = None
+  if platform == 'gpu' and not causal and cudnn_takes(q.shape, k.shape, q.dtype,
+                                                      mask is not None):
+    kernel = cudnn
+  if platform == 'tpu' and not causal:
+    kernel = splash.over_devices(q)
+  run = tangents.with_tangents(kernel, blocked) if kernel else blocked
+  return run(q, k, v, mask)
 
 
 def cudnn(q, k, v, mask=None):

@@ -1,6 +1,5 @@
 """Where activations lie on a mesh: each device has its share of the pictures."""
 import contextlib
-import contextvars
 import math
 
 from flax import linen as nn
@@ -10,12 +9,6 @@ from jax.sharding import PartitionSpec
 BATCH = ('data', 'fsdp')  # axes of a mesh over which the pictures of a batch are spread
 ALL = (*BATCH, 'tensor')  # those of what `tensor` has no way to split
 FREE = PartitionSpec.UNCONSTRAINED
-PLATFORM = contextvars.ContextVar('platform', default=None)  # of `over`
-
-
-def platform() -> str:
-  """'cpu', 'gpu' or 'tpu': what the program that is being traced is for."""
-  return PLATFORM.get() or jax.default_backend()
 
 
 def split_batch(tree, axes=BATCH):
@@ -24,7 +17,7 @@ def split_batch(tree, axes=BATCH):
   The mesh is that of `over`; outside of it nothing is done.
   """
   mesh = jax.sharding.get_abstract_mesh()
-  if mesh.axis_names != ALL:
+  if mesh.axis_names != ALL or mesh.size == 1:
     return tree
   def split(x):
     fits = (over for over in (axes, BATCH) if getattr(x, 'ndim', 0) and not (
@@ -57,10 +50,6 @@ def over(mesh):
   if mesh is None:
     yield
     return
-  told = PLATFORM.set(mesh.devices.flat[0].platform)
-  spread = jax.sharding.use_abstract_mesh(mesh.abstract_mesh) if mesh.size > 1 else None
-  try:
-    with spread or contextlib.nullcontext(), nn.intercept_methods(split_outputs):
-      yield
-  finally:
-    PLATFORM.reset(told)
+  with jax.sharding.use_abstract_mesh(mesh.abstract_mesh), (
+      nn.intercept_methods(split_outputs)):
+    yield

@@ -21,18 +21,6 @@ def test_attention_is_a_softmax_over_what_is_seen():
       np.testing.assert_allclose(got[b, :, h], expected, atol=1e-5)
 
 
-def test_attention_in_blocks_is_attention():
-  n = 2 * attention.QUERIES
-  q = jax.random.normal(jax.random.key(0), (1, n, 1, 4))
-  k, v = (jax.random.normal(jax.random.key(i), (1, 7, 1, 4)) for i in (1, 2))
-  mask = jnp.arange(7)[None] < 5
-  def run(function):
-    return jax.jit(jax.value_and_grad(
-        lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-5),
-               run(attention.in_blocks), run(attention.in_one))
-
-
 def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
   q = jax.random.normal(jax.random.key(0), (4, 130, 2, 8))
   k, v = (jax.random.normal(jax.random.key(i), (4, 7, 2, 8)) for i in (1, 2))
@@ -40,7 +28,7 @@ def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
   def run(function):
     return jax.jit(jax.value_and_grad(
         lambda q, k, v: jnp.square(function(q, k, v, mask)).sum(), (0, 1, 2)))(q, k, v)
-  want = run(attention.in_one)
+  want = run(attention.attend)
   def close(a, b):
     np.testing.assert_allclose(a, b, atol=1e-3, rtol=1e-3)
   jax.tree.map(close, run(functools.partial(splash.attend, interpret=True)), want)
