@@ -30,22 +30,31 @@ ROWS = [  # solver, its options, names in diffusers (a scheduler) and k-diffusio
     ('ddpm', {'variance': 'large'}, 'DDPM (fixed_large)', ''),
     ('euler_ancestral', {}, 'EulerAncestralDiscrete', 'euler_ancestral'),
     ('lcm', {}, 'LCM', ''),
+    ('tcd', {}, 'TCD', ''),
     ('euler', {}, 'EulerDiscrete, FlowMatchEulerDiscrete', 'euler'),
-    ('heun', {}, 'HeunDiscrete', 'heun'),
+    ('heun', {}, 'FlowMatchHeunDiscrete', ''),
+    ('heun', {'of_ratio': True}, 'HeunDiscrete', 'heun'),
     ('edm', {}, '', 'heun (s_churn)'),
-    ('dpmpp_2s', {}, 'DPMSolverSinglestep', 'dpmpp_2s_ancestral (eta 0)'),
+    ('dpm2', {}, 'KDPM2Discrete', 'dpm_2'),
+    ('dpm2', {'eta': 1.0}, 'KDPM2AncestralDiscrete', 'dpm_2_ancestral'),
+    ('dpmpp_2s', {}, '', 'dpmpp_2s_ancestral (eta 0)'),
     ('dpmpp_2s', {'eta': 1.0}, '', 'dpmpp_2s_ancestral'),
+    ('dpmpp_singlestep', {}, 'DPMSolverSinglestep', ''),
     ('dpmpp_2m', {}, 'DPMSolverMultistep, EDMDPMSolverMultistep', 'dpmpp_2m'),
     ('dpmpp_2m', {'middle': False}, 'DPMSolverMultistep (heun)', ''),
     ('dpmpp_2m_sde', {}, 'DPMSolverMultistep (sde-dpmsolver++)', 'dpmpp_2m_sde'),
     ('dpmpp_3m', {}, '', ''),
-    ('dpmpp_3m', {'halved': True}, 'DPMSolverMultistep (3)', 'dpmpp_3m_sde (eta 0)'),
+    ('dpmpp_3m', {'halved': True}, '', 'dpmpp_3m_sde (eta 0)'),
     ('dpmpp_3m', {'halved': True, 'eta': 1.0}, '', 'dpmpp_3m_sde'),
+    ('dpmpp', {}, 'DPMSolverMultistep', 'dpmpp_2m'),
+    ('dpmpp', {'order': 3}, 'DPMSolverMultistep (3)', ''),
+    ('dpm', {}, 'DPMSolverMultistep (dpmsolver)', ''),
     ('unipc', {}, 'UniPCMultistep', ''),
     ('unipc', {'order': 3}, 'UniPCMultistep (3)', ''),
     ('deis', {'order': 2}, 'DEISMultistep', ''),
     ('deis', {}, 'DEISMultistep (3)', ''),
     ('lms', {}, 'LMSDiscrete', 'lms'),
+    ('plms', {}, 'PNDM', ''),
 ]
 
 
@@ -60,8 +69,8 @@ def order_of(solver, schedule) -> float:
   """By how many powers of two the error falls when steps are halved. In float64."""
   errors, start, end = [], 0.8, 0.3
   keys = jax.random.split(jax.random.key(0), 4)
-  first = sampling.prior(schedule, jnp.float64(start),
-                         sampling.initial_noise(keys, SHAPE))
+  first = sampling.marginal(schedule, jnp.float64(start),
+                            sampling.initial_noise(keys, SHAPE))
   denoise = guidance.unguided(DATA.denoiser(schedule))
   step = jax.jit(lambda *args: sampling.advance(denoise, solver, *args, keys))
   for steps in (80, 160):

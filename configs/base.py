@@ -123,14 +123,14 @@ def get_config():
   c.sample = ConfigDict(dict(
       solver='dpmpp_2m',   # docs/solvers.md has all
       steps=30,
-      timesteps='linear',  # of the solver: linear, shifted, flux, karras,
-                           # exponential, trailing, leading, linspace, custom
+      timesteps='linear',  # of the solver: docs/diffusion.md has all
       guidance=3.0,        # 1 is the prompt alone
       rule='cfg',          # how it is applied: cfg, apg, zero_star
       over_time='constant',  # scale of guidance: constant, linear, cosine
       interval=(0.0, 1.0),  # of times at which there is guidance
       rescale=0.0,         # share by which its spread is taken back
       clip='static',       # of x0: none, static, dynamic
+      prior='marginal',    # scale of the noise at first: marginal, noise, unit
       batch=64,            # pictures drawn at once
       prompts=('a red circle', 'a blue square'),  # drawn every sample_every steps
       num=4,               # pictures a prompt

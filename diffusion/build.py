@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from diffusion import editing, guidance, losses, schedules, specs, time_sampling
-from diffusion import timesteps, vlb
+from diffusion import editing, guidance, losses, sampling, schedules, specs
+from diffusion import time_sampling, timesteps, vlb
 from diffusion.process import Process, TARGETS, preconditioned, t_max
 from diffusion.solvers import SOLVERS, Solver
 
 CHOICES = {  # keys of config.sample, and the tables of their rows
     'solver': SOLVERS, 'timesteps': timesteps.TIMESTEPS, 'rule': guidance.RULES,
-    'over_time': guidance.OVER_TIME, 'clip': guidance.CLIPS}
+    'over_time': guidance.OVER_TIME, 'clip': guidance.CLIPS,
+    'prior': sampling.PRIORS}
 
 
 def build(c) -> Process:
@@ -68,10 +69,20 @@ def build_vlb(c, process: Process):
 
 
 class Sampling(NamedTuple):
-  """What a config.sample says."""
+  """What a config.sample says.
+
+  Attributes:
+    solver: of diffusion.solvers.
+    timesteps: f32[steps + 1], from noise to 0, or to where the row of timesteps ends.
+    guide: (both, cond_only, scale f32[]) -> Guided: of guidance.prompts.
+    prior: (schedule, t, eps) -> x to start from: a row of sampling.PRIORS.
+    network_time: t -> the time that the network is told; None where that is t.
+  """
   solver: Solver
-  timesteps: Any   # f32[steps + 1], from noise to 0
-  guide: Callable  # (both, cond_only, scale f32[]) -> Guided: of guidance.prompts
+  timesteps: Any
+  guide: Callable
+  prior: Callable
+  network_time: Callable | None = None
 
   @property
   def learned_variance(self) -> bool:
@@ -79,16 +90,19 @@ class Sampling(NamedTuple):
     return self.solver.learned_variance
 
 
-def build_sampling(c, process: Process) -> Sampling:
-  """The solver, timesteps and guidance of a config.sample."""
+def build_sampling(c, process: Process, tokens: int | None = None) -> Sampling:
+  """The solver, timesteps, guidance and start of a config.sample.
+
+  tokens: of a picture, for timesteps that depend on its size.
+  """
   check_sampling(c)
-  solver = choice(c, 'solver', schedule=process.schedule)
-  times = choice(c, 'timesteps', schedule=process.schedule, steps=c.steps,
-                 t_max=process.t_max)
+  grid = choice(c, 'timesteps', schedule=process.schedule, steps=c.steps,
+                t_max=process.t_max, tokens=tokens)
   try:
-    times = timesteps.complete(times)
+    times = timesteps.complete(grid)
   except ValueError as e:
     raise ValueError(f'config.sample.timesteps is {c.timesteps!r}; {e}') from e
+  solver = choice(c, 'solver', schedule=process.schedule, times=times)
   rule = choice(c, 'rule', schedule=process.schedule)
   if solver.solve and not rule.stateless:
     raise ValueError(f'config.sample.solver is {c.solver!r}, whose steps differ from '
@@ -101,7 +115,8 @@ def build_sampling(c, process: Process) -> Sampling:
     guided = guidance.unguided(cond_only) if c.guidance == 1 else guidance.guided(
         both, cond_only, rule, scale, over_time, tuple(c.interval))
     return guidance.clipped(guided, clip)
-  return Sampling(solver, times, guide)
+  return Sampling(solver, times, guide, choice(c, 'prior'),
+                  timesteps.network_time(grid, process.schedule))
 
 
 def choice(c, key: str, **given):

@@ -27,12 +27,23 @@ def initial_noise(keys, shape):
       lambda key: jax.random.normal(jax.random.fold_in(key, 0), shape))(keys)
 
 
-def prior(schedule, t, eps):
-  """x_t f32[b h w c] with hardly any picture in it, to start from at time t (f32[]).
-
-  sqrt(alpha^2 + sigma^2) times noise: what x_t is if pictures are standard normal.
-  """
+def marginal(schedule, t, eps):
+  """sqrt(alpha^2 + sigma^2) eps: what x_t is if pictures are standard normal."""
   return jnp.hypot(*schedule(t)) * eps
+
+
+def noise(schedule, t, eps):
+  """sigma eps: what x_t is if pictures are 0, as in k-diffusion."""
+  return schedule(t)[1] * eps
+
+
+def unit(schedule, t, eps):
+  """eps itself."""
+  return eps
+
+
+# -> (schedule, t f32[], eps [b h w c]) -> x_t with hardly any picture, to start from.
+PRIORS = {'marginal': lambda: marginal, 'noise': lambda: noise, 'unit': lambda: unit}
 
 
 def advance(guided, solver: Solver, carry, t, s, keys):

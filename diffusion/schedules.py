@@ -18,9 +18,12 @@ def variance_preserving(log_alpha_bar):
   return jnp.exp(log_alpha_bar / 2), jnp.sqrt(-jnp.expm1(log_alpha_bar))
 
 
-# DDPM (arXiv:2006.11239) in continuous time, arXiv:2011.13456 eq. 33: variance
-# preserving, with a linear beta from 0.1 to 20. alpha is 0.0066 at t = 1.
-linear = lambda t: variance_preserving(-0.5 * t**2 * (20.0 - 0.1) - t * 0.1)
+def linear(t, low: float = 0.1, high: float = 20.0):
+  """DDPM (arXiv:2006.11239) in continuous time, arXiv:2011.13456 eq. 33: variance
+  preserving, with a linear beta from `low` to `high`. alpha is 0.0066 at t = 1."""
+  return variance_preserving(-0.5 * t**2 * (high - low) - t * low)
+
+
 # Straight lines from picture to noise: rectified flow, arXiv:2209.03003 eq. 1.
 flow = lambda t: (1 - t, jnp.asarray(t))
 # Variance exploding up to 80: arXiv:2206.00364 table 1, with its sigma = 80 t.
@@ -30,12 +33,12 @@ edm = lambda t: (jnp.ones_like(t), 80.0 * t)
 cosine = lambda t: (jnp.sin(jnp.pi / 2 * (1 - t)), jnp.sin(jnp.pi / 2 * t))
 
 
-def scaled_linear(t):
-  """Stable Diffusion's: the square root of beta is linear, from 0.85 to 12.
+def scaled_linear(t, low: float = 0.85, high: float = 12.0):
+  """Stable Diffusion's: the square root of beta is linear, from `low` to `high`.
 
   beta = (a + c t)^2, and log(alpha^2) is minus its integral. alpha is 0.068 at t = 1.
   """
-  a, c = 0.85**0.5, 12.0**0.5 - 0.85**0.5
+  a, c = low**0.5, high**0.5 - low**0.5
   return variance_preserving(-t * (a**2 + t * (a * c + t * c**2 / 3)))
 
 
@@ -92,6 +95,15 @@ def zero_terminal(schedule, first: float = 0.0):
     return (jnp.where(keep, old, alpha),
             jnp.where(keep, sigma, jnp.sqrt(jnp.where(keep, 1.0, gone * (1 + alpha)))))
   return rescaled
+
+
+def with_end(schedule, alpha: float):
+  """A schedule that preserves variance, with another alpha at t = 1 alone."""
+  def ended(t):
+    at_end, (before, sigma) = jnp.asarray(t) >= 1, schedule(t)
+    return (jnp.where(at_end, alpha, before),
+            jnp.where(at_end, (1 - alpha**2)**0.5, sigma))
+  return ended
 
 
 def shifted(schedule, m: float, norm=jnp.hypot):
@@ -155,11 +167,14 @@ def family(continuous, norm=jnp.hypot, betas=None):
   continuous: the schedule without any option. norm: (alpha, sigma) -> what is 1 at all
   times. betas: n -> f64[n], of networks trained at n discrete steps; None without any.
   """
-  def build(*, shift: float = 1.0, zero_snr: bool = False, steps: int = 0):
+  def build(*, shift: float = 1.0, zero_snr: bool = False, steps: int = 0,
+            end: float = 0.0):
     """shift: factor of sigma / alpha. zero_snr: leave no picture at t = 1, where there
-    otherwise would be. steps: discrete steps of training; 0 for continuous time."""
+    otherwise would be. steps: discrete steps of training; 0 for continuous time. end:
+    alpha at t = 1 with zero_snr, for solvers that need some: 2**-12 in diffusers."""
     specs.above_zero(shift=shift)
     specs.not_negative(steps=steps)
+    specs.between(0, 0.1 if zero_snr and steps else 0, end=end)
     if not betas:
       specs.require(lambda n: not n, 'this schedule has no discrete steps', steps=steps)
     schedule = discrete(betas(steps)) if steps else continuous
@@ -168,13 +183,29 @@ def family(continuous, norm=jnp.hypot, betas=None):
         raise ValueError('zero_snr is True; this schedule has it already, or does not '
                          'preserve variance.')
       schedule = zero_terminal(schedule, 1 / steps if steps else 0.0)
+    schedule = with_end(schedule, end) if end else schedule
     return shifted(schedule, shift, norm) if shift != 1 else schedule
   return build
 
 
+def with_betas(continuous, power: int, usual_low: float, usual_high: float):
+  """A `family` whose betas go, in their root of this power, between two options."""
+  def build(*, low: float = usual_low, high: float = usual_high, shift: float = 1.0,
+            zero_snr: bool = False, steps: int = 0, end: float = 0.0):
+    """low, high: beta at t = 0 and 1, of all of training: a thousand times that of each
+    of a thousand steps. The others: of `family`."""
+    specs.between(1e-4, 1000, low=low, high=high)
+    specs.require(lambda beta: beta >= low, 'it must be at least low', high=high)
+    usual = low == usual_low and high == usual_high
+    return family(continuous if usual else functools.partial(
+        continuous, low=low, high=high), betas=betas(low, high, power))(
+            shift=shift, zero_snr=zero_snr, steps=steps, end=end)
+  return build
+
+
 SCHEDULES = {  # options -> schedule
-    'linear': family(linear, betas=betas(0.1, 20.0, 1)),
-    'scaled_linear': family(scaled_linear, betas=betas(0.85, 12.0, 2)),
+    'linear': with_betas(linear, 1, 0.1, 20.0),
+    'scaled_linear': with_betas(scaled_linear, 2, 0.85, 12.0),
     'cosine': family(cosine, betas=cosine_betas),
     'flow': family(flow, norm=jnp.add),
     'edm': family(edm, norm=lambda alpha, sigma: alpha)}

@@ -1,7 +1,8 @@
 """Choices of a config that may have options: 'cosine', 'logit_normal(mean=0.5)'.
 
 A table maps each name to a function. Its parameters with defaults are the options; what
-it needs beyond them are its parameters without, which the caller gives by name.
+it needs beyond them are its parameters without, or with None, which the caller gives by
+name.
 """
 import ast
 import functools
@@ -18,7 +19,7 @@ def build(table, spec: str, key: str, **given):
   """
   name, options = check(table, spec, key)
   needed = [n for n, p in inspect.signature(table[name]).parameters.items()
-            if p.default is p.empty and n in given]
+            if p.default in (p.empty, None) and n in given]
   try:
     return table[name](**{n: given[n] for n in needed}, **options)
   except ValueError as e:
@@ -34,8 +35,7 @@ def check(table, spec: str, key: str) -> tuple[str, dict]:
   where = f'{named(key)} is {spec!r}'
   if name not in table:
     raise ValueError(f'{where}, not one of {sorted(table)}.')
-  defaults = {k: p.default for k, p in inspect.signature(table[name]).parameters.items()
-              if p.default is not p.empty}
+  defaults = options_of(table[name])
   for option, value in options.items():
     must = f'{where}: {option} is {value!r}; it must be'
     if option not in defaults:
@@ -46,6 +46,12 @@ def check(table, spec: str, key: str) -> tuple[str, dict]:
     if not finite(value):
       raise ValueError(f'{must} finite.')
   return name, options
+
+
+def options_of(row) -> dict:
+  """{option: its default} of a row."""
+  return {name: p.default for name, p in inspect.signature(row).parameters.items()
+          if p.default not in (p.empty, None)}
 
 
 def parse(spec: str, key: str) -> tuple[str, dict]:
@@ -88,7 +94,7 @@ above_zero = functools.partial(require, lambda x: x > 0, 'it must be above 0')
 not_negative = functools.partial(require, lambda x: x >= 0, 'it must not be negative')
 
 
-def between(low: float, high: float, **options):
+def between(low: float, high: float, /, **options):
   """Raises ValueError for an option outside [low, high]."""
   require(lambda x: low <= x <= high, f'it must be from {low:.4g} to {high:.4g}',
           **options)

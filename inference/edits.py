@@ -48,7 +48,7 @@ def invert(model: Model, request: Request):
     x = follow(to_latents(request.image), editing.inversion_timesteps(how.timesteps))
     back = to_pixels(follow(x, how.timesteps))
     error = jnp.sqrt(jnp.mean((back - request.image) ** 2))
-    return x / jnp.hypot(*process.schedule(how.timesteps[0])), error
+    return x / how.prior(process.schedule, how.timesteps[0], 1.0), error
   noise, error = there_and_back({'main': model.params}, request)
   return np.asarray(noise), float(error)
 

@@ -35,7 +35,7 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
     ValueError: a choice of config.sample that is none, or does not fit another.
   """
   process = diffusion.build(c.diffusion)
-  how = build_plan(module, c, process)
+  how = build_plan(module, c, process, size)
   check_sampler(module, c, how, size, film)
   timesteps = editing.sdedit_timesteps(how.timesteps, strength)
   painting = diffusion.build_fill(fill, how.solver)
@@ -46,7 +46,7 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
     eps = request.noise
     if eps is None:
       eps = sampling.initial_noise(keys, latent_shape)
-    x = sampling.prior(process.schedule, timesteps[0], eps)
+    x = how.prior(process.schedule, timesteps[0], eps)
     solver, times = how.solver, timesteps
     if request.image is not None:
       image = to_latents(request.image)
@@ -70,8 +70,8 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
   return jax.jit(sample)
 
 
-def build_plan(module, c, process):
-  """What a config's `sample` says: diffusion.Sampling.
+def build_plan(module, c, process, size=None):
+  """What a config's `sample` says for pictures of that size: diffusion.Sampling.
 
   A network that is told the scale of guidance takes one evaluation, not two.
   """
@@ -79,7 +79,9 @@ def build_plan(module, c, process):
   if 'guidance' in module.scalars:
     chosen = c.sample.copy_and_resolve_references()
     chosen.guidance = 1.0
-  return diffusion.build_sampling(chosen, process)
+  height, width, _ = module.latent_shape(size or base.height_width(c.data.size))
+  patch = getattr(module.backbone, 'patch', 1)
+  return diffusion.build_sampling(chosen, process, height * width // patch**2)
 
 
 def check_sampler(module, c, how, size, film: bool = False):
@@ -111,7 +113,7 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
   """
   denoiser, (null, *contexts) = network(
       module, process, params['main'], request.tokens, request.sizes, scale,
-      how.solver.learned_variance)
+      how.solver.learned_variance, how.network_time)
   if weak:
     weak_c, weak_module = weak
     weak_denoiser, (weak_null, *weak_contexts) = network(
@@ -127,12 +129,14 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
   return toward
 
 
-def network(module, process, params, tokens, sizes, scale, variance: bool = False):
+def network(module, process, params, tokens, sizes, scale, variance: bool = False,
+            network_time=None):
   """(s -> denoise: (x, t, context) -> x0, the contexts of tokens int32[b k l]).
 
   Args:
     scale: of guidance, f32[], for a network that is told it.
     variance: whether `denoise` returns the learned one too: sampling.denoiser.
+    network_time: of diffusion.Sampling.
   """
   apply = functools.partial(module.apply, {'params': params})
   def denoiser(s=None):
@@ -140,7 +144,8 @@ def network(module, process, params, tokens, sizes, scale, variance: bool = Fals
       told = {'guidance': jnp.full(t.shape, scale),
               's': t if s is None else jnp.full(t.shape, s)}
       told = {name: value for name, value in told.items() if name in module.scalars}
-      return apply(x, Scalars(t, **told), context, method='predict')
+      at = network_time(t) if network_time else t
+      return apply(x, Scalars(at, **told), context, method='predict')
     return sampling.denoiser(process.precondition(predict), process, variance)
   contexts = [apply(tokens[:, i], sizes, method='encode')
               for i in range(tokens.shape[1])]

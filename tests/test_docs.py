@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
-import inspect
 import pathlib
 import re
 import shlex
@@ -18,7 +17,8 @@ from console import options
 from data.sources import SOURCES
 import diffusion
 from diffusion import (
-    editing, guidance, losses, process, schedules, solvers, time_sampling, timesteps)
+    editing, guidance, losses, process, schedules, solvers, specs, time_sampling,
+    timesteps)
 from evaluation.benchmarks import BENCHMARKS
 from evaluation.metrics import METRICS
 import models
@@ -229,8 +229,7 @@ def test_the_glance_has_every_row_of_the_code():
 
 def spec_of(name: str, row) -> str:
   """'min_snr(gamma=5.0)': a row with the defaults of its options."""
-  usual = [f'{k}={p.default!r}' for k, p in inspect.signature(row).parameters.items()
-           if p.default is not p.empty]
+  usual = [f'{k}={v!r}' for k, v in specs.options_of(row).items()]
   return f'{name}({", ".join(usual)})' if usual else name
 
 

@@ -29,7 +29,7 @@ from training.objectives import OBJECTIVES
 NAN, INF = math.nan, math.inf
 NEVER = (NAN, -INF, 'x', (1, 2, 3), None)   # is no number
 ODD = (INF, -1, 0, 1e30, 2)                 # may be one, or not
-FLOW = schedules.flow
+FLOW, TIMES = schedules.flow, jnp.array([1.0, 0.6, 0.3, 0.1, 0.0])
 
 
 def numbers(known, at=''):
@@ -87,9 +87,8 @@ def test_a_number_of_a_config_makes_sense_or_is_refused_by_its_key(key):
 def options(table):
   """(row, option, default) of a table of functions."""
   for name, row in table.items():
-    for option, p in inspect.signature(row).parameters.items():
-      if p.default is not p.empty:
-        yield name, option, p.default
+    for option, usual in specs.options_of(row).items():
+      yield name, option, usual
 
 
 def finite_schedule(schedule):
@@ -131,7 +130,7 @@ def solves(solver):
   if solver.learned_variance:
     return
   guided = guidance.unguided(data.denoiser(FLOW))
-  out = sampling.sample(guided, solver, x, jnp.array([1.0, 0.6, 0.3, 0.1, 0.0]), keys())
+  out = sampling.sample(guided, solver, x, TIMES, keys())
   assert np.isfinite(out).all()
 
 
@@ -163,7 +162,7 @@ TABLES = {  # key -> (table, what a row may need, what is to hold of what it giv
         schedule=FLOW, loss_ema=jnp.ones(time_sampling.BINS)), times_of),
     'sample.timesteps': (timesteps.TIMESTEPS, dict(
         schedule=FLOW, steps=5, t_max=1.0), decreasing),
-    'sample.solver': (SOLVERS, dict(schedule=FLOW), solves),
+    'sample.solver': (SOLVERS, dict(schedule=FLOW, times=TIMES), solves),
     'sample.rule': (guidance.RULES, dict(schedule=FLOW), rules),
     'sample.over_time': (guidance.OVER_TIME, {}, scales),
     'sample.clip': (guidance.CLIPS, {}, clips),

@@ -10,10 +10,20 @@ from diffusion.process import split_variance
 from diffusion.solvers.solver import Solver, stateless
 
 
-def ddim(schedule, *, eta: float = 0.0) -> Solver:
-  """DDIM, arXiv:2010.02502 eq. 12 and 16. eta 0 is deterministic, 1 is DDPM."""
-  specs.not_negative(eta=eta)
+def ddim(schedule, times=None, *, eta: float = 0.0, stride: int = 0) -> Solver:
+  """DDIM, arXiv:2010.02502 eq. 12 and 16. eta 0 is deterministic, 1 is DDPM.
+
+  stride: n steps are all trained // n of this many trained steps long, whatever the
+  timesteps are, as diffusers' DDIM takes them: where the two differ, a step goes on
+  from elsewhere than the one before ended. 0: a step ends where the next one starts.
+  """
+  specs.not_negative(eta=eta, stride=stride)
+  specs.require(lambda n: not n or times is not None, 'it needs the timesteps',
+                stride=stride)
   def step(denoise, x, x0, t, s, keys):
+    if stride:
+      ahead = t - stride // (len(times) - 1) / stride
+      s = jnp.where(ahead > 0.5 / stride, ahead, times[-1])
     now, then = schedule(t), schedule(s)
     return transfer(x, x0, now, then, posterior.posterior_std(now, then, eta), keys)
   return stateless(step, stochastic=eta > 0)
@@ -24,15 +34,42 @@ def ddim(schedule, *, eta: float = 0.0) -> Solver:
 euler_ancestral = functools.partial(ddim, eta=1.0)
 
 
-def lcm(schedule) -> Solver:
+def lcm(schedule, *, scaling: float = 0.0, trained: int = 1000) -> Solver:
   """Multistep consistency sampling, arXiv:2303.01469 alg. 1: x0, and all noise anew.
 
   For networks trained to give the end of the path; the mean x0 of others makes it dull.
+  scaling: of the boundary condition of latent consistency models, arXiv:2310.04378
+  section 4.2, on the index of one of `trained` steps: 10 as published; 0 for none.
   """
+  specs.not_negative(scaling=scaling)
+  specs.above_zero(trained=trained)
   def step(denoise, x, x0, t, s, keys):
     then = schedule(s)
+    if scaling:
+      time = scaling * (trained * t - 1)
+      skip = 0.25 / (time**2 + 0.25)
+      x0 = skip * x + jnp.sqrt(1 - skip) * x0
     return transfer(x, x0, schedule(t), then, then[1], keys)
   return stateless(step, stochastic=True)
+
+
+def tcd(schedule, *, gamma: float = 0.3, trained: int = 1000) -> Solver:
+  """Strategic stochastic sampling, arXiv:2402.19159 alg. 4.
+
+  By the ODE to the time (1 - gamma) s, in whole steps of `trained`, then noise up to s.
+  It ends there at the first step, and that is taken for the picture.
+  """
+  specs.between(0, 1, gamma=gamma)
+  specs.above_zero(trained=trained)
+  def step(denoise, x, x0, t, s, keys):
+    below = (jnp.floor((1 - gamma) * jnp.round(trained * s - 1) + 1e-4) + 1) / trained
+    last = s < 1.5 / trained
+    below = jnp.where(last, jnp.maximum(s, 1 / trained), below)
+    x = transfer(x, x0, schedule(t), schedule(below))
+    if not gamma:
+      return x
+    return jnp.where(last, x, posterior.renoise(x, schedule(below), schedule(s), keys))
+  return stateless(step, stochastic=gamma > 0)
 
 
 def flow_map(schedule) -> Solver:

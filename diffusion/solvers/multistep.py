@@ -68,6 +68,29 @@ def quadrature(at, h, rate: float, middle: bool = False, halved: bool = False):
   return jnp.where(used, basis @ mass / mass.sum(), 0.0)
 
 
+def limited(history: History, most) -> History:
+  """Only the newest ones count; most: how many, int[]."""
+  return History(history.values, tuple(
+      at if i == 0 else jnp.where(i < most, at, jnp.nan)
+      for i, at in enumerate(history.at)))
+
+
+def order_at(t, times, order: int, lower: int = 0, euler_last: bool = False):
+  """How many values a step from time t uses: int[].
+
+  lower: with fewer steps than this the last ones are of lower order, the last of 1, the
+  one before of 2. euler_last: the last is of order 1 in any case.
+  """
+  specs.not_negative(lower=lower)
+  if not (lower or euler_last):
+    return order
+  if times is None:
+    raise ValueError('lower and euler_last need the timesteps.')
+  left = jnp.sum(times[:-1] <= t)
+  most = jnp.minimum(left, order) if len(times) <= lower else order
+  return jnp.where(left == 1, 1, most) if euler_last else most
+
+
 def drift(history: History, h, rate: float, **options):
   """The mean over a step of what is remembered, less the value at its start.
 
@@ -78,8 +101,9 @@ def drift(history: History, h, rate: float, **options):
   return sum(w[i] * (other - start) for i, other in enumerate(others, 1))
 
 
-def multistep(schedule, order: int, eta: float = 0.0, *, of_eps: bool = False,
-              clock=half_log_snr, rate: float = 1.0, **options) -> Solver:
+def multistep(schedule, order: int, eta: float = 0.0, *, times=None, lower: int = 0,
+              euler_last: bool = False, of_eps: bool = False, clock=half_log_snr,
+              rate: float = 1.0, **options) -> Solver:
   """Polynomials of x0 in lambda, DPM-Solver++, ODE and SDE; or of eps.
 
   The first steps, and one to or from an infinite lambda, are of lower order. With those
@@ -88,16 +112,19 @@ def multistep(schedule, order: int, eta: float = 0.0, *, of_eps: bool = False,
   Args:
     order: how many values a step uses.
     eta: of the noise. The SDE decays noise (1 + eta) times as fast and adds new.
+    times: of all steps, for lower and euler_last: order_at.
     clock: (schedule, t) -> u, the variable of the polynomials.
     rate: d(sigma / alpha) is e^(rate u) du, up to a factor; for x0 that of eq. (7).
     options: of quadrature.
   """
   specs.between(0, 10, eta=eta)
+  order_at(1.0, times, order, lower, euler_last)  # raises what there is to raise
   def step(denoise, x, x0, history, t, s, keys):
     now, then = schedule(t), schedule(s)
     value = eps_in(x, x0, now) if of_eps else x0
     history = push(history, value, clock(schedule, t))
-    away = drift(history, clock(schedule, s) - history.at[0], rate + eta, **options)
+    used = limited(history, order_at(t, times, order, lower, euler_last))
+    away = drift(used, clock(schedule, s) - history.at[0], rate + eta, **options)
     mean = x0 + away
     if of_eps:  # the x0 for which the mean eps would lead to x; at alpha = 0 no drift
       mean = x0 - away * jnp.where(now[0] > 0, now[1] / now[0], 0.0)
@@ -130,15 +157,34 @@ def dpmpp_3m(schedule, *, eta: float = 0.0, halved: bool = False) -> Solver:
   return multistep(schedule, 3, eta, halved=halved)
 
 
-def eps_multistep(schedule, order: int, clock, rate: float) -> Solver:
+def dpmpp(schedule, times=None, *, order: int = 2, eta: float = 0.0,
+          middle: bool = True, lower: int = 0, euler_last: bool = False) -> Solver:
+  """DPM-Solver++ of several steps as diffusers has it, of any order to 3.
+
+  middle: as in `dpmpp_2m`, where a step is of order 2. Those of order 3 are `halved`,
+  as in `dpmpp_3m`. lower, euler_last: of order_at.
+  """
+  specs.require(lambda n: n in (1, 2, 3), 'it must be 1, 2 or 3', order=order)
+  return multistep(schedule, order, eta, times=times, middle=middle, halved=True,
+                   lower=lower, euler_last=euler_last)
+
+
+def eps_multistep(schedule, order: int, clock, rate: float, **options) -> Solver:
   """`multistep` of eps; raises ValueError if the order is not 1 to 4."""
   specs.require(lambda n: n in (1, 2, 3, 4), 'it must be 1, 2, 3 or 4', order=order)
-  return multistep(schedule, order, of_eps=True, clock=clock, rate=rate)
+  return multistep(schedule, order, of_eps=True, clock=clock, rate=rate, **options)
 
 
-def deis(schedule, *, order: int = 3) -> Solver:
+def deis(schedule, times=None, *, order: int = 3, lower: int = 0) -> Solver:
   """DEIS, arXiv:2204.13902: polynomials of eps in lambda."""
-  return eps_multistep(schedule, order, half_log_snr, -1.0)
+  return eps_multistep(schedule, order, half_log_snr, -1.0, times=times, lower=lower)
+
+
+def dpm(schedule, times=None, *, order: int = 2, middle: bool = True, lower: int = 0,
+        euler_last: bool = False) -> Solver:
+  """DPM-Solver, arXiv:2206.00927, of several steps: `dpmpp` with eps for x0."""
+  return eps_multistep(schedule, order, half_log_snr, -1.0, times=times, middle=middle,
+                       halved=True, lower=lower, euler_last=euler_last)
 
 
 def lms(schedule, *, order: int = 4) -> Solver:
@@ -149,23 +195,35 @@ def lms(schedule, *, order: int = 4) -> Solver:
   return eps_multistep(schedule, order, ratio, 0.0)
 
 
-def unipc(schedule, *, order: int = 2) -> Solver:
+def unipc(schedule, times=None, *, order: int = 2, lower: int = 0,
+          b1: bool = False) -> Solver:
   """UniPC with B2(h) = e^h - 1: arXiv:2302.04867 alg. 1 and 2.
 
-  The predictor is DPM-Solver++ of order 2 or 3. What the network says of the prediction
-  also corrects it, in a polynomial of one order more: a correction costs no evaluation.
+  The predictor is DPM-Solver++ of that order, to 3. What the network says of the
+  prediction also corrects it, in a polynomial of one order more: a correction costs no
+  evaluation. lower: of order_at. b1: B1(h) = h, where a polynomial is a line.
   """
-  specs.require(lambda n: n in (2, 3), 'unipc takes 2 or 3', order=order)
+  specs.require(lambda n: n in (1, 2, 3), 'unipc takes 1, 2 or 3', order=order)
+  order_at(1.0, times, order, lower)
+  def mean_away(history, h):
+    away = drift(history, h, 1.0, middle=True)
+    if not b1:
+      return away
+    line = jnp.isfinite(jnp.stack(history.at)).sum() == 2
+    safe = jnp.where(jnp.isfinite(h) & (h > 0), h, 1.0)
+    return away * jnp.where(line & jnp.isfinite(h), safe / -jnp.expm1(-safe), 1.0)
   def step(denoise, x, x0, state, t, s, keys):
     x_last, t_last, history = state
     now, at = schedule(t), half_log_snr(schedule, t)
     h = at - history.at[0]
-    with_new = History((*history.values, x0), (*history.at, at))
-    mean = history.values[0] + drift(with_new, h, 1.0, middle=True)
+    used = limited(history, order_at(t_last, times, order, lower))
+    with_new = History((*used.values, x0), (*used.at, at))
+    mean = history.values[0] + mean_away(with_new, h)
     corrected = transfer(x_last, mean, schedule(t_last), now)
     x = jnp.where(jnp.isfinite(h), corrected, x)
     history = pop(push(history, x0, at))
-    mean = x0 + drift(history, half_log_snr(schedule, s) - at, 1.0, middle=True)
+    used = limited(history, order_at(t, times, order, lower))
+    mean = x0 + mean_away(used, half_log_snr(schedule, s) - at)
     return transfer(x, mean, now, schedule(s)), (x, t, history)
   return Solver(lambda x: (x, jnp.ones((), x.dtype), empty(x, order)), step,
                 remembers=True)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from diffusion import posterior, specs
-from diffusion.posterior import transfer, velocity
+from diffusion.posterior import eps_in, transfer, velocity
 from diffusion.schedules import log_snr, time_from_log_snr
 from diffusion.solvers.solver import Solver, stateless
 
@@ -17,16 +17,52 @@ def euler(schedule) -> Solver:
   return stateless(step)
 
 
-def heun(schedule) -> Solver:
-  """Heun's second order in t, the last step by Euler: arXiv:2206.00364 alg. 1."""
+def heun(schedule, *, of_ratio: bool = False) -> Solver:
+  """Heun's second order in t, the last step by Euler: arXiv:2206.00364 alg. 1.
+
+  of_ratio: in sigma / alpha, as k-diffusion, where the slope of x / alpha is eps.
+  """
   def step(denoise, x, x0, t, s, keys):
+    now, then = schedule(t), schedule(s)
     slope = velocity(schedule, x, x0, t)
-    guess = x + (s - t) * slope
+    guess = transfer(x, x0, now, then) if of_ratio else x + (s - t) * slope
     def corrected():
+      if of_ratio:
+        change = eps_in(guess, denoise(guess, s), then) - eps_in(x, x0, now)
+        return guess + ratio_step(now, then) * change / 2
       ahead = velocity(schedule, guess, denoise(guess, s), s)
       return x + (s - t) * (slope + ahead) / 2
     return jax.lax.cond(s > 0, corrected, lambda: guess)
   return stateless(step)
+
+
+def ratio_step(now, then):
+  """By how much a step moves x for each change of eps along it: alpha_s times the
+  change of sigma / alpha; 0 where that is infinite."""
+  return jnp.where(now[0] > 0, then[1] - then[0] * now[1] / now[0], 0.0)
+
+
+def dpm2(schedule, *, eta: float = 0.0) -> Solver:
+  """DPM-Solver-2 as in k-diffusion: by the slope half way in log(sigma / alpha).
+
+  A step to or from an infinite one is by Euler. eta > 0 goes further and adds noise, as
+  DDIM does: "DPM2 a".
+  """
+  specs.not_negative(eta=eta)
+  def step(denoise, x, x0, t, s, keys):
+    now, then = schedule(t), schedule(s)
+    noise_std = posterior.posterior_std(now, then, eta)
+    down = then[0], posterior.kept_std(then[1], noise_std)
+    middle = sum(jnp.log(alpha) - jnp.log(sigma) for alpha, sigma in (now, down))
+    guess = transfer(x, x0, now, down)
+    def half_way():
+      at = time_from_log_snr(schedule, middle)
+      there = transfer(x, x0, now, schedule(at))
+      change = eps_in(there, denoise(there, at), schedule(at)) - eps_in(x, x0, now)
+      return guess + ratio_step(now, down) * change
+    x = jax.lax.cond(jnp.isfinite(middle), half_way, lambda: guess)
+    return x if noise_std is None else x + noise_std * posterior.noise_like(keys, x)
+  return stateless(step, stochastic=eta > 0)
 
 
 def edm(schedule, *, churn: float = 0.15, low: float = 0.05, high: float = 50.0,

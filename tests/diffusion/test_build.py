@@ -30,7 +30,8 @@ class Sample(dict):
 def sample_config(**changes):
   return Sample(dict(
       solver='dpmpp_2m', steps=8, timesteps='linear', guidance=3.0, rule='cfg',
-      over_time='constant', interval=(0.0, 1.0), rescale=0.0, clip='none') | changes)
+      over_time='constant', interval=(0.0, 1.0), rescale=0.0, clip='none',
+      prior='marginal') | changes)
 
 
 def test_a_process_is_what_its_config_says():
