@@ -50,7 +50,7 @@ def define_flags():
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
                             '"one:1.5 AND another" adds up weighted prompts.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
-  flags.DEFINE_string('negative', '', 'The prompt that guidance moves away from.')
+  flags.DEFINE_string('negative', None, 'The prompt that guidance moves away from.')
   flags.DEFINE_integer('num', 1, 'Number of pictures of each prompt.', lower_bound=1)
   flags.DEFINE_integer('seed', 0, 'Seed of the initial noise.', **SEEDS)
   flags.DEFINE_integer('height', None, 'Height of the pictures in pixels; by default '
@@ -106,7 +106,7 @@ def config_of(flag):
     raise UserError('--workdir and --weights are two models; give one of them.')
   with user_errors():
     if flag.weights:
-      return loading.pipeline_config(flag.weights)
+      return loading.pipeline_config(flag.weights, command.note)
     return loading.config_of(flag.workdir)
 
 
@@ -182,7 +182,7 @@ def notes_of(flag, c, size, source: str) -> dict:
   """What the text chunks of a PNG say beside its prompt."""
   place = os.path.basename(os.path.abspath(flag.weights or flag.workdir))
   edits = {name: str(flag[name].value) for name in EDITING if flag[name].present}
-  return {'seed': str(flag.seed), 'negative': flag.negative,
+  return {'seed': str(flag.seed), 'negative': flag.negative or '',
           'size': '{} x {}'.format(*size), 'weights': f'{place}, {source}',
           **{k: str(c.sample[k]) for k in SETTINGS}, **edits}
 

@@ -47,7 +47,8 @@ def new_tokenizer(c, pictures):
   part = 'backbone' if by_class else 'text_encoder'  # which has the table of tokens
   other = dict(c.init_from).get(part, '')
   if c.tokenizer.files:
-    return tokenizers.public(c.tokenizer.files)
+    t = c.tokenizer
+    return tokenizers.public(t.files, t.lower, t.absent)
   if workdirs.exported(other):
     return tokenizers.load(workdirs.tokenizer_path(other))
   if by_class:

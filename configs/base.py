@@ -45,6 +45,8 @@ def get_config():
       vocab=1024,          # tokens, of which 256 are the single bytes
       length=24,           # tokens of a caption, longer ones are cut
       files=(),            # public ones instead: ((folder or tokenizer.json, length),)
+      lower=False,         # those see captions lower-cased and stripped, as PixArt's
+      absent=False,        # and no caption as zeros, not as the empty one, as SDXL's
   ))
 
   c.autoencoder = ConfigDict(dict(  # none, kl; the fields of models/autoencoder.py

@@ -90,7 +90,8 @@ def of_captions(good, tokens) -> list[str]:
            row('characters a caption', [len(text) for text in texts]),
            row('words', [len(text.split()) for text in texts])]
   if tokens:
-    made, origin = ((tokenizers.public(tokens.files), 'config.tokenizer.files')
+    made, origin = ((tokenizers.public(tokens.files, tokens.lower),
+                     'config.tokenizer.files')
                     if tokens.files else
                     (tokenizers.train(texts, tokens.vocab), 'trained on these'))
     cut = [tokenizers.encode(made, text, tokens.length)[1] > 0 for text in texts]

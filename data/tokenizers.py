@@ -2,15 +2,16 @@
 
 In byte-level BPE all 256 bytes are tokens, so every Unicode string has an encoding,
 without unknowns. Of classes, a whole caption is one token, and there are no others.
-Public tokenizers are those of frozen text encoders, as CLIP's and T5's.
+Public tokenizers, those of frozen text encoders, are data.public's.
 """
 import json
-import os
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-from tokenizers import processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from data.public import Public, from_json, public
+
+__all__ = ['Public', 'classes', 'encode', 'load', 'public', 'size', 'train']
 PAD, START = 0, 1  # ids; START opens every caption, alone it is the empty caption
 SPECIAL = ['<pad>', '<start>']
 
@@ -41,66 +42,6 @@ def classes(captions, most: int) -> Tokenizer:
   return Tokenizer(models.WordLevel(ids))
 
 
-class Public:
-  """Public tokenizers, each with its own part of the ids, one after the other.
-
-  parts: [(Tokenizer, ids that it fills)]. What it adds before and after a caption is
-    there whatever is cut; what is left is filled with PAD.
-  """
-
-  def __init__(self, parts):
-    self.parts = [(without_padding(tokenizer), length) for tokenizer, length in parts]
-
-  def ids(self, caption: str) -> tuple[np.ndarray, int]:
-    """(int32[all lengths], how many tokens no part has room for)."""
-    row, cut = [], []
-    for tokenizer, length in self.parts:
-      ids = tokenizer.encode(caption).ids
-      cut.append(max(0, len(ids) - length))
-      row += ids[:length - 1] + ids[-1:] if cut[-1] else ids
-      row += [PAD] * (length - len(ids))
-    return np.array(row, np.int32), min(cut)
-
-  def get_vocab_size(self) -> int:
-    return max(tokenizer.get_vocab_size() for tokenizer, _ in self.parts)
-
-  def to_str(self) -> str:
-    return json.dumps([[json.loads(t.to_str()), length] for t, length in self.parts])
-
-
-def public(files) -> Public:
-  """The tokenizers of (place, length) pairs.
-
-  A place is a tokenizer.json, a folder with one, or a folder with CLIP's vocab.json and
-  merges.txt.
-  """
-  def opened(place):
-    path = os.path.join(place, 'tokenizer.json') if os.path.isdir(place) else place
-    clips = [os.path.join(place, name) for name in ('vocab.json', 'merges.txt')]
-    if not os.path.exists(path) and all(map(os.path.exists, clips)):
-      return clip(*clips)
-    return load(path)
-  return Public([(opened(place), length) for place, length in files])
-
-
-def clip(vocab: str, merges: str) -> Tokenizer:
-  """CLIP's: lower case, spaces counted as one, words split before they are merged."""
-  first, last = '<|startoftext|>', '<|endoftext|>'
-  tokenizer = Tokenizer(models.BPE.from_file(
-      vocab, merges, end_of_word_suffix='</w>', unk_token=last))
-  tokenizer.normalizer = normalizers.Sequence([
-      normalizers.NFC(), normalizers.Replace(Regex(r'\s+'), ' '),
-      normalizers.Lowercase()])
-  words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-  tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-      pre_tokenizers.Split(words, 'removed', invert=True),
-      pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-  tokenizer.post_processor = processors.TemplateProcessing(
-      single=f'{first} $A {last}',
-      special_tokens=[(name, tokenizer.token_to_id(name)) for name in (first, last)])
-  return tokenizer
-
-
 def without_padding(tokenizer: Tokenizer) -> Tokenizer:
   """A tokenizer that fills and cuts nothing, and takes '<pad>' in a caption as text."""
   tokenizer.no_padding()
@@ -115,9 +56,9 @@ def load(path: str) -> Tokenizer | Public:
     data = f.read()
   try:
     text = data.decode('utf-8')
-    if isinstance(found := json.loads(text), list):
-      return Public([(Tokenizer.from_str(json.dumps(part)), length)
-                     for part, length in found])
+    found = json.loads(text)
+    if isinstance(found, list) or 'parts' in found:
+      return from_json(found)
     return without_padding(Tokenizer.from_str(text))
   except Exception as e:
     raise ValueError(f'{path} is not a tokenizer: {e}') from e
@@ -126,17 +67,18 @@ def load(path: str) -> Tokenizer | Public:
 def size(tokenizer, caption: str) -> int:
   """How many tokens a caption has, with what is put before and after it."""
   if isinstance(tokenizer, Public):
-    return max(len(part.encode(caption).ids) for part, _ in tokenizer.parts)
+    return tokenizer.size(caption)
   return 1 + len(tokenizer.encode(caption, add_special_tokens=False).ids)
 
 
-def encode(tokenizer, caption: str, length: int) -> tuple[np.ndarray, int]:
-  """(ids int32[length], how many tokens were cut).
+def encode(tokenizer, caption: str | None, length: int) -> tuple[np.ndarray, int]:
+  """(ids int32[length], how many tokens were cut); None is no caption at all.
 
   Raises ValueError for a caption that is none of the classes, where they are all.
   """
   if isinstance(tokenizer, Public):
     return tokenizer.ids(caption)
+  caption = caption or ''
   try:
     ids = [START] + tokenizer.encode(caption, add_special_tokens=False).ids
   except Exception as e:  # of the library, which has no class of its own for it

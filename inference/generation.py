@@ -19,9 +19,9 @@ REQUESTED = ('batch', 'num', 'prompts')  # of config.sample, but in no program
 fold_all = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 
 
-def generate(model: Model, prompts, *, num: int = 1, seed: int = 0, negative: str = '',
-             noise=None, height: int | None = None, width: int | None = None,
-             progress=None, **settings) -> np.ndarray:
+def generate(model: Model, prompts, *, num: int = 1, seed: int = 0,
+             negative: str | None = None, noise=None, height: int | None = None,
+             width: int | None = None, progress=None, **settings) -> np.ndarray:
   """Draws pictures: uint8 [m h w 3], num of each prompt, prompt by prompt.
 
   Args:
@@ -29,7 +29,8 @@ def generate(model: Model, prompts, *, num: int = 1, seed: int = 0, negative: st
     prompts: a list of str.
     num: pictures a prompt. Picture i of a prompt and seed is the same in any batch, on
       any number of devices, up to rounding.
-    negative: what guidance moves away from.
+    negative: what guidance moves away from; None is no prompt, which Stable Diffusion
+      XL tells from the empty one.
     noise: f32[m *latent_shape], in place of the seed's.
     height, width: in pixels; None for those that the model was trained on.
     progress: None, or called with the number of pictures that are done.

@@ -96,8 +96,10 @@ def config_of(place: str | None, flag: str = 'workdir'):
   return workdirs.load_config(place, flag)
 
 
-def pipeline_config(folder: str):
+def pipeline_config(folder: str, note=lambda line: None):
   """The config of a public pipeline; bfloat16 but on a CPU.
+
+  note: called with each line that the user is to know of how the files are read.
 
   Raises ValueError for a folder that is none, or has odd parts.
   """
@@ -107,6 +109,8 @@ def pipeline_config(folder: str):
         f'a name of the Hugging Face hub? hf download {folder} --local-dir FOLDER')
   from interop import pipelines  # an edge: all else does without it
   parts = pipelines.read(folder)
+  for line in parts['notes']:
+    note(line)
   c = base.get_config()
   for name in base.MODULE_KEYS:
     c[name] = ConfigDict(parts[name])
@@ -120,7 +124,8 @@ def pipeline_config(folder: str):
 
 def load_pipeline(c, mesh) -> Model:
   """The model and weights of a pipeline_config."""
-  tokenizer = tokenizers.public(c.tokenizer.files)
+  t = c.tokenizer
+  tokenizer = tokenizers.public(t.files, t.lower, t.absent)
   module, params = models.build(c, tokenizer.get_vocab_size()), {}
   shapes = models.param_shapes(module, base.height_width(c.data.size),
                                c.tokenizer.length)

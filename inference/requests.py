@@ -9,7 +9,6 @@ from console.errors import tell
 from data import tokenizers
 
 
-
 @struct.dataclass
 class Request:
   """m pictures; None stands for what is not asked for.
@@ -33,7 +32,7 @@ class Request:
 
 
 def build_request(tokenizer, prompts, length: int, size, *, num: int = 1,
-                  negative: str = '') -> Request:
+                  negative: str | None = None) -> Request:
   """A request of num pictures of each prompt, prompt by prompt.
 
   A prompt with fewer parts than another gets empty ones of weight 0.
@@ -41,6 +40,8 @@ def build_request(tokenizer, prompts, length: int, size, *, num: int = 1,
   Args:
     length: tokens of a prompt.
     size: (height, width) of the pictures: they are said to be whole and of this size.
+    negative: what guidance moves away from; None is no prompt at all, which where it
+      is known from the empty one is another.
 
   Raises:
     ValueError: a prompt that is no UTF-8 text, or none of a model's classes.
@@ -74,11 +75,12 @@ def prompt_parts(prompt: str) -> list[tuple[str, float]]:
 
 
 def encode_prompts(tokenizer, prompts, length: int) -> np.ndarray:
-  """int32[p l]; tells of each prompt that is too long how much of it is cut."""
+  """int32[p l]; tells of each prompt that is too long how much of it is cut. None is no
+  prompt."""
   rows = []
   for prompt in prompts:
     try:
-      prompt.encode()
+      (prompt or '').encode()
     except UnicodeEncodeError as e:
       raise ValueError(f'the prompt {prompt!r} is not UTF-8 text.') from e
     row, cut = tokenizers.encode(tokenizer, prompt, length)

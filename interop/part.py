@@ -85,9 +85,9 @@ class Part:
       self.refuse(key, value, f'it is one whole number, or {n} of them in a list')
     return values
 
-  def channel_mult(self):
+  def channel_mult(self, *default):
     """The widths of levels, as multiples of the first."""
-    widths = self.get('block_out_channels', [])
+    widths = self.get('block_out_channels', *default)
     if not widths or any(type(w) is not int or w <= 0 or w % widths[0] for w in widths):
       self.refuse('block_out_channels', widths,
                   'they are whole numbers, multiples of the first')

@@ -89,6 +89,8 @@ class KL(nn.Module):
     num_res_blocks: residual blocks a level on the way down; one more on the way up.
     groups: of group normalisation.
     scale, shift: what a diffusion model sees is (latents - shift) * scale.
+    mean, std: of each channel, where those are known: (latents - mean) / std * scale,
+      as in Playground 2.5.
     quant: convolutions of one pixel on both sides of the latents.
   """
   channels: int = 4
@@ -99,9 +101,11 @@ class KL(nn.Module):
   scale: float = 0.18215
   shift: float = 0.0
   quant: bool = True
-  dtype: Any = jnp.float32
-  signed = ('shift',)
+  mean: tuple[float, ...] = ()
+  std: tuple[float, ...] = ()
+  signed = ('shift', 'mean')
   positive = ('channels', 'width', 'channel_mult', 'num_res_blocks', 'groups', 'scale')
+  dtype: Any = jnp.float32
   factor = property(lambda self: 2 ** (len(self.channel_mult) - 1))
 
   def setup(self):
@@ -119,16 +123,25 @@ class KL(nn.Module):
     mean, log_var = jnp.split(moments, 2, -1)
     if eps is not None:
       mean += jnp.exp(jnp.clip(log_var, -30, 20) / 2) * eps
+    mean = (mean - jnp.asarray(self.mean)) / jnp.asarray(self.std) if self.std else mean
     return (mean - self.shift) * self.scale
 
   def decode(self, z):
     """The way back."""
-    return self.decoder(z / self.scale + self.shift).astype(jnp.float32)
+    z = z / self.scale + self.shift
+    z = z * jnp.asarray(self.std) + jnp.asarray(self.mean) if self.std else z
+    return self.decoder(z).astype(jnp.float32)
 
   def __call__(self, x, eps):
     return self.decode(self.draw(self.moments(x), eps))
 
   def check(self):
+    for name in ('mean', 'std'):
+      checks.require(len(getattr(self, name)) == (self.channels if self.std else 0),
+                     f'config.autoencoder.{name}', getattr(self, name),
+                     f'mean and std have {self.channels} numbers, or none.')
+    checks.require(all(self.std) or not self.std, 'config.autoencoder.std', self.std,
+                   'it must be above 0.')
     for mult in self.channel_mult:
       checks.divides('config.autoencoder.groups', self.groups, self.width * mult,
                      'the width of a level')

@@ -37,14 +37,17 @@ class CLIP(nn.Module):
   depth=32, heads=20, act='gelu', pad=0, skip=1, pooled='projection'.
 
   Attributes:
-    vocab: number of tokens, of which the last one ends a caption.
+    vocab: number of tokens.
+    end: the one that ends a caption; 0 for the last of them.
     length: most tokens of a caption.
     width, depth, heads: of the transformer.
     act: of the MLPs: 'quick_gelu' (OpenAI's) or 'gelu' (OpenCLIP's).
-    pad: the token that stands after the end where it was trained. Ours have 0 there.
+    pad: the token that stands after the last end where it was trained. Ours have 0
+      there.
     skip: the text is what the last block but `skip` gives; but for 0, not normalised.
     pooled: the summary of a caption: 'none'; 'end', the last block's state, normalised,
-      where the caption ends; 'projection', that one projected to where pictures are.
+      where the caption first ends; 'projection', that one projected to where pictures
+      are.
   """
   vocab: int = 49408
   length: int = 77
@@ -53,6 +56,7 @@ class CLIP(nn.Module):
   heads: int = 12
   act: str = 'quick_gelu'
   pad: int = 49407
+  end: int = 0
   skip: int = 0
   pooled: str = 'none'
   dtype: Any = jnp.float32
@@ -63,7 +67,7 @@ class CLIP(nn.Module):
 
   def check(self, vocab: int, length: int):
     checks.heads(self, 'config.condition')
-    checks.within(self, skip=self.depth, pad=self.vocab)
+    checks.within(self, skip=self.depth, pad=self.vocab, end=self.vocab)
     checks.tokens(self.vocab, vocab, length, self.length)
 
   @nn.compact
@@ -73,8 +77,8 @@ class CLIP(nn.Module):
     The mask is all True: Stable Diffusion was trained attending to padding.
     """
     b, l = tokens.shape
-    ends = tokens == self.vocab - 1
-    after = jnp.cumsum(ends, 1) - ends > 0
+    ends = tokens == (self.end or self.vocab - 1)
+    after = jnp.cumsum(ends[:, ::-1], 1)[:, ::-1] == 0
     x = nn.Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(0.02),
                  name='embed')(jnp.where(after, self.pad, tokens))
     x = x + self.param('positions', nn.initializers.normal(0.01),

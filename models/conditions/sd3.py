@@ -12,15 +12,19 @@ class SD3(nn.Module):
   """Two CLIPs and T5 one after another, as in Stable Diffusion 3 (arXiv:2403.03206).
 
   Attributes:
-    vocab, widths, depths, heads: of the CLIPs, as in SDXLText.
-    clip_length: how many tokens, the first ones, are the CLIPs'; the others are T5's.
+    vocab, end, pads, separate, widths, depths, heads: of the CLIPs, as in SDXLText.
+    clip_length: how many tokens, the first ones, are a CLIP's; the others are T5's.
     t5_vocab, t5_width, t5_depth, t5_heads, t5_head_width, t5_hidden: of t5.T5. The
-      CLIPs' text is padded with zeros to T5's width.
+      CLIPs' text is padded with zeros to T5's width. Without T5, t5_depth=0, zeros
+      stand in its place, clip_length of them.
   """
   vocab: int = 49408
   widths: tuple[int, int] = (768, 1280)
   depths: tuple[int, int] = (12, 32)
   heads: tuple[int, int] = (12, 20)
+  end: int = 0
+  pads: tuple[int, ...] = ()
+  separate: bool = False
   clip_length: int = 77
   t5_vocab: int = 32128
   t5_width: int = 4096
@@ -31,7 +35,7 @@ class SD3(nn.Module):
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
   positive = ('widths', 'depths', 'heads', 'clip_length', 't5_vocab', 't5_width',
-              't5_depth', 't5_heads', 't5_head_width', 't5_hidden')
+              't5_heads', 't5_head_width', 't5_hidden')
 
   def check(self, vocab: int, length: int):
     sdxl.check_two(self, vocab)
@@ -43,14 +47,18 @@ class SD3(nn.Module):
   @nn.compact
   def __call__(self, tokens):
     """tokens: int32[b l]. Returns the Context: text [b l d], mask, pooled [b e]."""
-    tokens, more = jnp.split(tokens, [self.clip_length], 1)
-    small, large = (encode(tokens) for encode in sdxl.two_clips(
-        self, 'projection', 'projection'))
+    tokens, more = jnp.split(tokens, [self.clip_length * (1 + self.separate)], 1)
+    small, large = sdxl.both(sdxl.two_clips(self, 'projection', 'projection'), tokens,
+                             self.separate)
     text = jnp.concatenate([small.text, large.text], -1)
     text = jnp.pad(text, ((0, 0), (0, 0), (0, self.t5_width - text.shape[-1])))
-    more = t5.T5(
-        self.t5_vocab, self.t5_width, self.t5_depth, self.t5_heads, self.t5_head_width,
-        self.t5_hidden, masked=False, dtype=self.dtype, name='t5')(more)
+    pooled = jnp.concatenate([small.pooled, large.pooled], -1)
+    if self.t5_depth:
+      more = t5.T5(
+          self.t5_vocab, self.t5_width, self.t5_depth, self.t5_heads,
+          self.t5_head_width, self.t5_hidden, masked=False, dtype=self.dtype,
+          name='t5')(more)
+    else:
+      more = context.Context(jnp.zeros_like(text), small.mask)
     return context.Context(jnp.concatenate([text, more.text], 1),
-                           jnp.concatenate([small.mask, more.mask], 1),
-                           jnp.concatenate([small.pooled, large.pooled], -1))
+                           jnp.concatenate([small.mask, more.mask], 1), pooled)

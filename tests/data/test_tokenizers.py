@@ -1,10 +1,14 @@
 """Nothing is unknown, and what is cut is counted."""
+import gzip
 import json
 import pathlib
+import shutil
 
+import numpy as np
 import pytest
 
 from data import tokenizers
+from helpers import odd_prompts
 
 STRINGS = ['a red circle', 'Ünïcödé', '东京 – ночь', '👩🏿‍🚀 astronaut',
            '\x00\t\n', 'a' * 400, '<pad><start>', '   ', '\ud7ff\ue000\U0010ffff']
@@ -80,14 +84,59 @@ def test_public_tokenizers_stand_side_by_side_and_keep_their_ends(two, tmp_path)
   path.write_text(two.to_str())
   again = tokenizers.load(str(path))
   assert (tokenizers.encode(again, 'anan cir cir 12345', 48)[0] == row).all()
-  path.write_text(json.dumps(json.loads(two.to_str())[0][0]))  # as on the hub
+  path.write_text(json.dumps(json.loads(two.to_str())['parts'][0][0]))  # as on the hub
   alone = tokenizers.public(((str(path), 8), (str(tmp_path), 40)))
   assert (tokenizers.encode(alone, 'anan cir cir 12345', 48)[0] == row).all()
 
 
-def test_a_caption_cannot_end_itself(two):
-  ids = two.parts[0][0].encode('<|endoftext|>').ids
-  assert len(ids) > 3 and ids.count(ids[-1]) == 1
+ODD = np.load(CLIP / 'odd.npz')
+
+
+@pytest.mark.parametrize('name', ['sd15', 'sd2', 'inverted', 'saved', 't5'])
+def test_odd_prompts_have_the_ids_of_transformers(name, tmp_path):
+  """In all forms that public tokenizers come in; tests/fixtures/make_tokens.py."""
+  if name == 't5':
+    packed = (CLIP.parent / 'spiece.model.gz').read_bytes()
+    (tmp_path / 'spiece.model').write_bytes(gzip.decompress(packed))
+  elif name == 'saved':
+    shutil.copytree(CLIP / 'saved', tmp_path, dirs_exist_ok=True)
+  else:
+    for file in ('vocab.json', 'merges.txt'):
+      shutil.copy(CLIP / file, tmp_path)
+    for file, fields in json.loads((CLIP / 'folders.json').read_text())[name].items():
+      (tmp_path / file).write_text(json.dumps(fields))
+  made = tokenizers.public(((str(tmp_path), 77),))
+  prompts = odd_prompts.prompts()
+  ends = np.cumsum(ODD[f'{name}/counts'])
+  wanted = np.split(ODD[f'{name}/ids'], ends[:-1])
+  print('seed', odd_prompts.SEED)
+  for prompt, ids in zip(prompts, wanted, strict=True):
+    assert made.parts[0][0].encode(prompt).ids == ids.tolist(), prompt
+
+
+def test_no_caption_may_be_another_than_the_empty_one(tmp_path):
+  files = ((str(CLIP), 8), (str(CLIP), 8))
+  plain, apart = tokenizers.public(files), tokenizers.public(files, absent=True)
+  empty = tokenizers.encode(plain, '', 16)[0]
+  assert (tokenizers.encode(plain, None, 16)[0] == empty).all()
+  (tmp_path / 'tokenizer.json').write_text(apart.to_str())
+  for made in (apart, tokenizers.load(str(tmp_path / 'tokenizer.json'))):
+    assert (tokenizers.encode(made, None, 16)[0] == 0).all()
+    assert (tokenizers.encode(made, '', 16)[0] == empty).all()
+
+
+def test_captions_may_be_lower_cased_and_stripped(two):
+  lower = tokenizers.public(((str(CLIP), 40),), lower=True)
+  tokenizer = two.parts[1][0]
+  assert lower.text(' A RED\n') == 'a red'
+  assert lower.size(' A RED ') == len(tokenizer.encode('a red').ids)
+
+
+@pytest.mark.parametrize('data', [b'', b'\x0a', b'not a model', b'\x0a\xff\x01a'])
+def test_what_is_no_sentencepiece_is_refused(data, tmp_path):
+  (tmp_path / 'spiece.model').write_bytes(data)
+  with pytest.raises(ValueError, match='spiece.model is no SentencePiece model'):
+    tokenizers.public(((str(tmp_path), 9),))
 
 
 def test_saved_and_loaded_it_is_the_same(bpe, tmp_path):

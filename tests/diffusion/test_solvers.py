@@ -29,7 +29,8 @@ STOCHASTIC = [  # solver, its options, a schedule
     ('ddpm', {}, 'linear'), ('ddpm', {'variance': 'large'}, 'edm'),
     ('ddpm', {'variance': 'large'}, 'scaled_linear'), ('ddim', {'eta': 0.5}, 'flow'),
     ('euler_ancestral', {}, 'edm'), ('edm', {}, 'edm'),
-    ('dpm2', {'eta': 1.0}, 'cosine'), ('dpmpp', {'eta': 1.0}, 'edm'), ('dpmpp_singlestep', {'eta': 1.0}, 'edm'),
+    ('dpm2', {'eta': 1.0}, 'cosine'), ('dpmpp', {'eta': 1.0}, 'edm'),
+    ('dpmpp_singlestep', {'eta': 1.0}, 'edm'),
     ('edm', {'churn': 0.1, 'noise': 1.0, 'low': 0.0}, 'flow'),
     ('dpmpp_2s', {'eta': 1.0}, 'cosine'), ('dpmpp_2m_sde', {}, 'flow'),
     ('dpmpp_2m_sde', {'eta': 0.5}, 'edm'), ('dpmpp_3m', {'eta': 1.0}, 'SD, zero SNR')]
