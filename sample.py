@@ -45,8 +45,12 @@ SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, in place of a '
-                      'run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, or its name on '
+                      'the Hugging Face hub, in place of a run.')
+  flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
+                      'model.fp16.safetensors.')
+  flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
+                    'parameters; by default bfloat16 but on a CPU.')
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
                             '"one:1.5 AND another" adds up weighted prompts.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
@@ -104,9 +108,13 @@ def config_of(flag):
   """The config of what is drawn with. Raises UserError for none, or two."""
   if flag.weights and flag.workdir:
     raise UserError('--workdir and --weights are two models; give one of them.')
+  for name in ('variant', 'dtype'):
+    if flag[name].value and not flag.weights:
+      raise UserError(f'--{name} is for --weights.')
   with user_errors():
     if flag.weights:
-      return loading.pipeline_config(flag.weights, command.note)
+      return loading.pipeline_config(flag.weights, command.note, flag.variant,
+                                     flag.dtype)
     return loading.config_of(flag.workdir)
 
 
@@ -258,7 +266,7 @@ def main(flag):
            if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
-    model = loading.load(flag.weights or flag.workdir, config=c)
+    model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
     weak = flag.weak and loading.load(
         flag.weak, model.mesh, loading.config_of(flag.weak, 'weak'))
     request = build_request(model.tokenizer, prompts, c.tokenizer.length, size,

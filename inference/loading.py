@@ -5,10 +5,12 @@ import os
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from configs import base
 from data import tokenizers
+from inference import hub
 import models
 from training import checkpoint, param_files, sharding, workdir as workdirs
 from training.build import averages_shapes, build_objective
@@ -43,21 +45,25 @@ class Model:
     return base.height_width(self.config.data.size)
 
 
-def load(place: str, mesh=None, config=None) -> Model:
-  """The model of a workdir, of its newest checkpoint, or of a public pipeline's folder.
+def load(place: str, mesh=None, config=None, **how) -> Model:
+  """The model of a workdir, of its newest checkpoint, or of a public pipeline.
 
   Args:
-    place: a workdir, also an exported one; or a folder as diffusers saves pipelines.
+    place: a workdir, also an exported one; a folder as diffusers saves pipelines; or
+      the name of one on the Hugging Face hub.
     mesh: None for all devices.
     config: of `config_of`, where the caller has changed its `sample`.
+    how: of a pipeline: `variant` and `dtype` of pipeline_config.
 
   Raises:
     ValueError, OSError: there is no model, or it cannot be read.
   """
+  place = hub.folder_of(place, how.get('variant'))
   mesh = mesh or sharding.make_mesh()
-  c = config or config_of(place)
   if is_pipeline(place):
-    return load_pipeline(c, mesh)
+    return load_pipeline(config or pipeline_config(place, **how), mesh,
+                         how.get('variant'))
+  c = config or config_of(place)
   tokenizer = tokenizers.load(workdirs.tokenizer_path(place))
   module = models.build(c, tokenizer.get_vocab_size())
   whole = sharding.replicated(mesh)
@@ -96,19 +102,20 @@ def config_of(place: str | None, flag: str = 'workdir'):
   return workdirs.load_config(place, flag)
 
 
-def pipeline_config(folder: str, note=lambda line: None):
-  """The config of a public pipeline; bfloat16 but on a CPU.
+def pipeline_config(place: str, note=lambda line: None, variant: str | None = None,
+                    dtype: str | None = None):
+  """The config of a public pipeline.
 
-  note: called with each line that the user is to know of how the files are read.
+  Args:
+    place: its folder, or its name on the hub.
+    note: called with each line that the user is to know of how the files are read.
+    variant: 'fp16' of files such as model.fp16.safetensors, where there are any.
+    dtype: of the parameters and of matrix products; None for bfloat16 but on a CPU.
 
   Raises ValueError for a folder that is none, or has odd parts.
   """
-  if not os.path.exists(folder) and folder.count('/') == 1 and folder[0] not in './~':
-    raise ValueError(
-        f'--weights={folder} is no folder here, nor one with a model_index.json. Is it '
-        f'a name of the Hugging Face hub? hf download {folder} --local-dir FOLDER')
   from interop import pipelines  # an edge: all else does without it
-  parts = pipelines.read(folder)
+  parts = pipelines.read(hub.folder_of(place, variant))
   for line in parts['notes']:
     note(line)
   c = base.get_config()
@@ -116,24 +123,32 @@ def pipeline_config(folder: str, note=lambda line: None):
     c[name] = ConfigDict(parts[name])
   for name in ('data', 'diffusion', 'sample', 'tokenizer'):
     c[name].update(parts[name])
-  c.model.dtype = 'float32' if jax.default_backend() == 'cpu' else 'bfloat16'
+  c.model.dtype = dtype or (
+      'float32' if jax.default_backend() == 'cpu' else 'bfloat16')
   c.sample.update(dict(clip='none', batch=4))
   c.init_from = parts['init_from']
   return c
 
 
-def load_pipeline(c, mesh) -> Model:
-  """The model and weights of a pipeline_config."""
+def load_pipeline(c, mesh, variant: str | None = None) -> Model:
+  """The model and weights of a pipeline_config.
+
+  The weights lie in config.model.dtype, as they are only drawn with. One leaf after
+  another goes from its file to the devices.
+  """
+  from interop import weights as public
   t = c.tokenizer
   tokenizer = tokenizers.public(t.files, t.lower, t.absent)
   module, params = models.build(c, tokenizer.get_vocab_size()), {}
   shapes = models.param_shapes(module, base.height_width(c.data.size),
                                c.tokenizer.length)
+  whole = sharding.replicated(mesh)
+  put = lambda shape, read: jax.make_array_from_callback(shape, whole, read)
   for part, place in c.init_from:
     *above, last = part.split('/')
     at = functools.reduce(lambda tree, name: tree.setdefault(name, {}), above, params)
-    at[last] = read_part(part, place, shapes)
-  params = sharding.place_params(params, mesh)
+    at[last] = public.load(place, param_files.part_of(shapes, part),
+                           jnp.dtype(c.model.dtype), variant, put)
   return Model(c, tokenizer, module, params, mesh, 'public weights')
 
 

@@ -196,8 +196,10 @@ def distilled(part, **more) -> str:
 
 
 def tcd(part):
+  """With the gamma of diffusers' pipelines, which call it eta."""
   never_clipped(part)
-  return result(process(part, STABLE, 0.0), 'tcd', distilled(part, until='first'))
+  return result(process(part, STABLE, 0.0), 'tcd(gamma=0.0)',
+                distilled(part, until='first'))
 
 
 SCHEDULERS = {f'{name}Scheduler': row for name, row in {

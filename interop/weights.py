@@ -1,14 +1,12 @@
 """Public checkpoints, safetensors of diffusers and transformers, as our parameters."""
 import math
-import pathlib
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from flax import traverse_util
 import numpy as np
-import safetensors
 
-from interop import feature_names, names
+from interop import feature_names, names, tensors
 
 # family -> what its files may hold that a module has no place for
 SPARE = feature_names.SPARE | {
@@ -21,23 +19,29 @@ SPARE = feature_names.SPARE | {
 TWICE = {'encoder.embed_tokens.weight': 'shared.weight'}  # T5 may name one table twice
 
 
-def load(path, shapes, family: str | None = None):
-  """Reads float32 parameters of the given tree of shapes.
+def load(path, shapes, dtype=np.float32, variant: str | None = None, put=None,
+         family: str | None = None):
+  """Reads parameters of the given tree of shapes.
 
   Args:
     path: a safetensors file, or a folder in which all of them are parts of one.
     shapes: nested dicts of what has a shape, as jax.eval_shape gives parameters.
+    dtype: of the arrays.
+    variant: of tensors.opened.
+    put: (shape, read) -> a leaf, with read: index -> the numpy array there; None reads
+      all of it. Leaves are made one after another, so that no more than one need lie on
+      the host.
     family: of names.FAMILIES, whose names the file has; None for that of
       names.SIGNS by which they are known.
 
-  Returns the same tree of numpy arrays; one array of a file at a time is held beside.
+  Returns the same tree of leaves, numpy arrays where `put` is None.
 
   Raises ValueError for no such file, names that are of none of names.SIGNS, and
   parameters that are missing, left over or of another shape, by name.
   """
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
-  files = with_thirds(opened(path))
+  files = with_thirds(tensors.opened(path, variant))
   family = family or names.family_of(files)
   if family is None:
     raise ValueError(f'{path} holds none of {sorted(names.SIGNS)}; it has '
@@ -50,57 +54,49 @@ def load(path, shapes, family: str | None = None):
   table = names.ours(family, [f for f in files if TWICE.get(f) not in files])
   table = {foreign: place for foreign, place in table.items()
            if place in places or not re.fullmatch(SPARE.get(family, ''), foreign)}
-  check_fits(path, places, table, {
-      name: tuple(files[name].get_slice(name).get_shape()) for name in table})
-  found = {name: np.empty(shape, np.float32) for name, shape in wanted.items()}
-  for foreign, (name, block) in table.items():
-    place = found[name] if block is None else found[name][block, ...]
-    array = files[foreign].get_tensor(foreign)
+  check_fits(path, places, table, {name: files[name].shape for name in table})
+  sources = {place: (foreign, files[foreign]) for foreign, place in table.items()}
+  put = put or (lambda shape, read: read((slice(None),) * len(shape)))
+  return traverse_util.unflatten_dict({
+      name: put(shape, reader(name, shape, sources, dtype))
+      for name, shape in wanted.items()}, sep='/')
+
+
+def reader(name: str, shape, sources, dtype):
+  """index -> what is there of one of our leaves, an array of that dtype.
+
+  sources: {(name, block or None): (foreign name, its array)}. index: a slice an axis.
+  """
+  def one(block, shape, index):
+    foreign, array = sources[name, block]
+    array = array.read()
     if is_turned(name, foreign, array.shape):
       array = np.moveaxis(array, (0, 1), (-1, -2))
-    place[...] = array.reshape(place.shape)
-  return traverse_util.unflatten_dict(found, sep='/')
-
-
-def opened(path):
-  """{name: the open safetensors file that has it}.
-
-  Of a folder those without a variant, as model.fp16.safetensors has, if there are any.
-  """
-  path, found = pathlib.Path(path), {}
-  files = [path] if path.is_file() else sorted(path.glob('*.safetensors'))
-  for part in [file for file in files if '.' not in file.stem] or files:
-    try:
-      file = safetensors.safe_open(part, 'np')
-    except (safetensors.SafetensorError, OSError) as e:
-      raise ValueError(f'{part} is not a whole safetensors file: {e}') from e
-    for name in file.keys():
-      if name in found:
-        raise ValueError(f'{path} has {name!r} in {part.name} and in another file; '
-                         'give the one that is meant, or a folder of its parts alone.')
-      found[name] = file
-  if not found:
-    raise ValueError(f'{path} is no safetensors file and no folder with one.')
-  return found
+    return array.reshape(shape)[index].astype(dtype)
+  def read(index):
+    if 'blocks/' not in name:
+      return one(None, shape, index)
+    blocks = range(shape[0])[index[0]]
+    lengths = [len(range(n)[i]) for n, i in zip(shape[1:], index[1:])]
+    out = np.empty((len(blocks), *lengths), dtype)
+    for place, block in zip(out, blocks):
+      place[...] = one(block, shape[1:], index[1:])
+    return out
+  return read
 
 
 class Third(NamedTuple):
-  """A third of a file's array, as if it were an array of the file."""
-  file: Any
-  name: str
+  """A third of a file's array, as if it were an array of the file: tensors.Tensor."""
+  whole: tensors.Tensor
   index: int
 
-  def get_tensor(self, name):
-    del name
-    return np.split(self.file.get_tensor(self.name), 3)[self.index]
+  @property
+  def shape(self):
+    first, *rest = self.whole.shape
+    return first // 3, *rest
 
-  def get_slice(self, name):
-    del name
-    return self
-
-  def get_shape(self):
-    first, *rest = self.file.get_slice(self.name).get_shape()
-    return [first // 3, *rest]
+  def read(self):
+    return np.split(self.whole.read(), 3)[self.index]
 
 
 def with_thirds(files):
@@ -108,7 +104,7 @@ def with_thirds(files):
   found = {}
   for name, file in files.items():
     if match := re.fullmatch(r'(.*\.)in_proj_(weight|bias)', name):
-      found |= {f'{match[1]}{part}.{match[2]}': Third(file, name, i)
+      found |= {f'{match[1]}{part}.{match[2]}': Third(file, i)
                 for i, part in enumerate('qkv')}
     else:
       found[name] = file

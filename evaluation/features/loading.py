@@ -187,16 +187,16 @@ def with_act(module, path: str, part: str = 'vision_config'):
 def read(path: str, shapes, family: str):
   """Parameters of a file, float32, on the host."""
   from interop import weights  # an edge: all else does without it
-  return weights.load(path, shapes, family)
+  return weights.load(path, shapes, family=family)
 
 
 def scalar(path: str, name: str) -> float:
   """A single number of a file, by its name there."""
-  from interop import weights
-  files = weights.opened(path)
+  from interop import tensors
+  files = tensors.opened(path)
   if name not in files:
     raise ValueError(f'{path} lacks {name}.')
-  return float(files[name].get_tensor(name))
+  return float(files[name].read())
 
 
 def content_hash(params) -> str:

@@ -2,8 +2,10 @@
 foreign ones compute (tests/models/test_references.py, test_encoder_references.py)."""
 import functools
 import json
+import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import numpy as storage
@@ -72,6 +74,67 @@ def test_of_two_precisions_the_plain_one_is_read(tmp_path):
                references.weights(shapes('clip_g')))
   storage.save_file(state, tmp_path / 'model.safetensors')
   equal('clip_g', tmp_path)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float8_e4m3fn', 'float8_e5m2'])
+def test_numbers_that_numpy_lacks(dtype, tmp_path):
+  """Read as they are, and as float32 or bfloat16 of them."""
+  kind = jnp.dtype(dtype)
+  state = {name: array.astype(kind) for name, array in foreign('clip_g').items()}
+  storage.save_file(state, tmp_path / 'model.safetensors')
+  for wanted in ('float32', 'bfloat16'):
+    got = weights.load(tmp_path, shapes('clip_g'), jnp.dtype(wanted))
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(
+        a, b.astype(kind).astype(wanted)), got, references.weights(shapes('clip_g')))
+
+
+def test_a_variant_is_read_where_it_is_asked_for(tmp_path):
+  half = {name: array.astype(np.float16) for name, array in foreign('clip_g').items()}
+  for i in range(2):  # in parts, as transformers names them
+    storage.save_file({name: half[name] for name in sorted(half)[i::2]},
+                      tmp_path / f'model.fp16-{i + 1:05}-of-00002.safetensors')
+  storage.save_file(foreign('clip_g'), tmp_path / 'model.safetensors')
+  equal('clip_g', tmp_path)
+  wanted = references.weights(shapes('clip_g'))
+  got = weights.load(tmp_path, shapes('clip_g'), variant='fp16')
+  halves = jax.tree.map(np.float16, wanted)
+  jax.tree.map(np.testing.assert_array_equal, got, halves)
+  got = weights.load(tmp_path, shapes('clip_g'), variant='none')  # as diffusers
+  jax.tree.map(np.testing.assert_array_equal, got, wanted)
+
+
+def test_a_lost_part_is_named_and_a_pickle_is_not_read(tmp_path):
+  state = foreign('t5')
+  (tmp_path / 'model.bin').write_bytes(b'')
+  with pytest.raises(ValueError, match='model.bin is a pickle.*interop.convert'):
+    weights.load(tmp_path, shapes('t5'))
+  names_of = sorted(state)
+  index = {name: f'model-{i % 2}.safetensors' for i, name in enumerate(names_of)}
+  (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(
+      {'weight_map': index}))
+  storage.save_file({name: state[name] for name in names_of[::2]},
+                    tmp_path / 'model-0.safetensors')
+  with pytest.raises(ValueError, match='lacks model-1.safetensors, which model.safe'):
+    weights.load(tmp_path, shapes('t5'))
+
+
+def test_one_leaf_at_a_time_lies_on_the_host(tmp_path):
+  """Of many blocks of 1 MB: the peak is a leaf in the wanted form, and a block."""
+  blocks, width = 24, 512
+  state = {f'text_model.encoder.layers.{i}.mlp.fc{j}.weight': np.ones(
+      (width, width), np.float32) for i in range(blocks) for j in (1, 2)}
+  state |= {'text_model.embeddings.token_embedding.weight': np.ones((8, 4), np.float32)}
+  storage.save_file(state, tmp_path / 'model.safetensors')
+  leaf = jax.ShapeDtypeStruct((blocks, width, width), np.float32)
+  wanted = {'blocks': {'mlp': {'up': {'kernel': leaf}, 'down': {'kernel': leaf}}},
+            'embed': {'embedding': jax.ShapeDtypeStruct((8, 4), np.float32)}}
+  leaf_bytes = 2 * blocks * width**2
+  tracemalloc.start()
+  weights.load(tmp_path, wanted, jnp.dtype('bfloat16'), put=lambda shape, read: read(
+      (slice(None),) * len(shape)).shape)
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert leaf_bytes < peak < leaf_bytes + 6 * width**2 * 4 + 2**20
 
 
 def test_old_names_and_half_precision(tmp_path):
