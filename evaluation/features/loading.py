@@ -164,7 +164,8 @@ def how_to_get(name: str) -> str:
   if row.files[0].address.endswith('.safetensors'):
     return f'{", ".join(steps)}, and put it at {place}.'
   return (f'{", ".join(steps)}, and turn it into that with python -m interop.convert '
-          f'FILE --out={place}.')
+          f'FILE --out={place}{" --part=" * bool(row.files[0].part)}'
+          f'{row.files[0].part}.')
 
 
 def with_act(module, path: str, part: str = 'vision_config'):

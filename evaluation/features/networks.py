@@ -14,10 +14,12 @@ class File(NamedTuple):
     address: where it is.
     megabytes: its size, in millions of bytes.
     sha256: its SHA-256, or as many first digits as are known: '' for none.
+    part: of a pickle that holds more than weights, the part that they are.
   """
   address: str
   megabytes: float
   sha256: str = ''
+  part: str = ''
 
 
 class Row(NamedTuple):
@@ -70,7 +72,8 @@ def clip(file: File, text: dict, **fields) -> Row:
 
 def clip_h14(name: str, file: str, preprocessing: str = 'clip') -> Row:
   """OpenCLIP's, or what was fine-tuned from it to score pictures by their prompts."""
-  row = clip(hub(name, file, 3945), dict(width=1024, depth=24, heads=16, pad=0),
+  source = hub(name, file, 3945)._replace(part='state_dict' * file.endswith('.pt'))
+  row = clip(source, dict(width=1024, depth=24, heads=16, pad=0),
              act='gelu', width=1280, depth=32, heads=16, patch=14, projected=1024)
   first = (preprocessing,)
   return row._replace(preprocessings=first + tuple(

@@ -33,7 +33,7 @@ def test_a_preprocessing_is_that_of_its_reference(key):
 def test_each_is_held_to_a_reference_and_belongs_to_a_network():
   of_rows = {p for row in networks.FEATURES.values() for p in row.preprocessings}
   assert of_rows == set(preprocessing.PREPROCESSINGS)
-  assert {*REFERENCES, 'lpips'} == {*preprocessing.PREPROCESSINGS, 'legacy_pytorch'}
+  assert {*REFERENCES, 'box', 'lpips'} == {*preprocessing.PREPROCESSINGS, 'legacy_pytorch'}
 
 
 @pytest.mark.parametrize('name', preprocessing.PREPROCESSINGS)
@@ -42,6 +42,13 @@ def test_a_batch_is_its_pictures_one_by_one(name):
   images = seeded.pictures(3, 41, 30, 3)
   alone = np.concatenate([row(images[i:i + 1], size) for i in range(3)])
   np.testing.assert_array_equal(row(images, size), alone)
+
+
+def test_box_is_the_mean_of_what_a_pixel_covers():
+  images = seeded.pictures(2, 12, 20, 3)
+  means = images.reshape(2, 4, 3, 4, 5, 3).mean((2, 4))  # 4 x 4 of 3 x 5 each
+  # Pillow rounds twice, rows and columns by themselves: half a level each.
+  assert np.abs(preprocessing.box(images, 4) - means).max() < 1.001
 
 
 def test_lpips_is_the_range_alone():
