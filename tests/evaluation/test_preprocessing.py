@@ -33,7 +33,8 @@ def test_a_preprocessing_is_that_of_its_reference(key):
 def test_each_is_held_to_a_reference_and_belongs_to_a_network():
   of_rows = {p for row in networks.FEATURES.values() for p in row.preprocessings}
   assert of_rows == set(preprocessing.PREPROCESSINGS)
-  assert {*REFERENCES, 'box', 'lpips'} == {*preprocessing.PREPROCESSINGS, 'legacy_pytorch'}
+  assert {*REFERENCES, 'box', 'lpips'} == {
+      *preprocessing.PREPROCESSINGS, 'legacy_pytorch'}
 
 
 @pytest.mark.parametrize('name', preprocessing.PREPROCESSINGS)
