@@ -156,7 +156,8 @@ def how_to_get(name: str) -> str:
   for file in row.files:
     known = f', SHA-256 {file.sha256}' if len(file.sha256) == 64 else (
         f', whose SHA-256 begins with {file.sha256}' * bool(file.sha256))
-    steps.append(f'fetch {file.address} ({file.megabytes:g} MB{known})')
+    size = f'{file.megabytes:g} MB' if file.megabytes else 'of unknown size'
+    steps.append(f'fetch {file.address} ({size}{known})')
   place = os.path.join(WEIGHTS, f'{name}.safetensors')
   if row.text:
     place = os.path.join(WEIGHTS, name, 'model.safetensors')

