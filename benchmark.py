@@ -15,7 +15,7 @@ from ml_collections import config_flags
 
 from configs import base
 from console import command, files, options
-from console.errors import UserError, user_errors
+from console.errors import UserError, user_errors, writing
 from console.progress import Progress
 from evaluation import scores
 from evaluation.benchmarks import BENCHMARKS, drawing
@@ -106,8 +106,9 @@ def main(flag):
     if left < num * len(items):
       command.note(f'{num * len(items) - left:,} of {num * len(items):,} pictures are '
                    'there.')
-    print(drawing.draw(row, items, model, flag.out, **how,
-                       progress=Progress(left, 'pictures')))
+    with writing(f'--out={flag.out}'):
+      print(drawing.draw(row, items, model, flag.out, **how,
+                         progress=Progress(left, 'pictures')))
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from console import command, options, progress
-from console.errors import UserError, user_errors
+from console.errors import UserError, user_errors, writing
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
 import evaluation
@@ -162,6 +162,12 @@ def check_finite(window, step: int, most: int):
 
 def main(flag):
   options.join_hosts(flag, hosts.join)
+  with writing(f'--workdir={flag.workdir}'):
+    train(flag)
+
+
+def train(flag):
+  """Trains to the end, or until it is asked to stop."""
   workdir = flag.workdir
   with user_errors():
     c = workdirs.resolve_config(flag.config, workdir)

@@ -1,5 +1,6 @@
 """Running a command: its flags, its help, and how it ends."""
 import contextlib
+import errno
 import os
 import sys
 import warnings
@@ -11,7 +12,7 @@ from absl import flags
 from absl import logging
 
 from console import options
-from console.errors import UserError, UserNote, disk_full, one_line
+from console.errors import UserError, UserNote, disk_error, one_line
 
 COMPILED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
                         '.cache', 'jax')
@@ -37,6 +38,8 @@ def run(main, define, end=sys.exit, words=False):
   with exit_codes(end):
     warnings.simplefilter('always', UserNote)
     warnings.showwarning = show_warning
+    warnings.filterwarnings('ignore', 'Error writing persistent compilation cache')
+    sys.excepthook = show_crash
     rest = options.read_flags()
     if rest and not words:
       raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
@@ -55,6 +58,12 @@ def show_warning(message, category, *where, show=warnings.showwarning):
     show(message, category, *where)
 
 
+def show_crash(kind, error, trace, show=sys.excepthook):
+  """As ever, but for what threads of TensorStore add to a save that has failed."""
+  if not (kind is RuntimeError and str(error) == 'Event loop is closed'):
+    show(kind, error, trace)
+
+
 @contextlib.contextmanager
 def exit_codes(end=sys.exit):
   """Around a command's work: an error of the user ends it with a line and code 2."""
@@ -63,8 +72,9 @@ def exit_codes(end=sys.exit):
   except UserError as e:
     fail(str(e), end)
   except Exception as e:
-    if disk_full(e):
-      fail(f'the disk is full: {one_line(e)}', end)
+    if code := disk_error(e):
+      full = 'the disk is full: ' * (code == errno.ENOSPC)
+      fail(full + one_line(e), end)
     if isinstance(e, OSError) and e.filename:
       fail(one_line(e), end)
     raise

@@ -4,6 +4,8 @@ import errno
 import os
 import warnings
 
+DISK = errno.ENOSPC, errno.EDQUOT, errno.EROFS  # errors of writing alone
+
 
 class UserError(Exception):
   """A mistake of the user: it ends a command with one line and exit code 2."""
@@ -27,6 +29,27 @@ def user_errors():
     raise UserError(one_line(e)) from e
 
 
+class NotWritten(OSError):
+  """A disk that is full, or may only be read: `filename` is what the user named."""
+
+
+@contextlib.contextmanager
+def writing(place: str):
+  """Around what writes to a place that the user named, such as '--out=a.png'.
+
+  Raises NotWritten about it for a disk that takes nothing, as any library words that;
+  of several around each other the innermost tells.
+  """
+  try:
+    yield
+  except (UserError, NotWritten):
+    raise
+  except Exception as e:
+    if code := disk_error(e):
+      raise NotWritten(code, os.strerror(code), place) from e
+    raise
+
+
 def one_line(e: BaseException) -> str:
   """What an error says, in one line, with the file that it is about."""
   if isinstance(e, OSError) and e.filename and e.strerror:
@@ -34,8 +57,11 @@ def one_line(e: BaseException) -> str:
   return ' '.join(str(e).split()) or type(e).__name__
 
 
-def disk_full(e: BaseException | None) -> bool:
-  """Whether an error, or what caused it, is a full disk, as any library words it."""
-  return e is not None and (getattr(e, 'errno', None) == errno.ENOSPC
-                            or os.strerror(errno.ENOSPC) in str(e)
-                            or disk_full(e.__cause__ or e.__context__))
+def disk_error(e: BaseException | None) -> int:
+  """Which of DISK an error, or what caused it, is, as any library words it; else 0."""
+  if e is None:
+    return 0
+  for code in DISK:
+    if getattr(e, 'errno', None) == code or os.strerror(code) in str(e):
+      return code
+  return disk_error(e.__cause__ or e.__context__)

@@ -3,16 +3,25 @@ import contextlib
 import json
 import os
 
+from console.errors import writing
+
 
 @contextlib.contextmanager
 def atomic_write(path: str):
-  """Yields another name to write to; what is there becomes `path`, if all went well."""
+  """Yields another name to write to; what is there becomes `path`, if all went well.
+
+  An error of writing is about `path`.
+  """
   new = f'{path}.{os.getpid()}.new'
   try:
-    yield new
+    with writing(path):
+      yield new
     os.replace(new, path)
+  except OSError as e:
+    e.filename = path if e.filename == new else e.filename
+    raise
   finally:
-    with contextlib.suppress(FileNotFoundError):
+    if os.path.exists(new):
       os.remove(new)
 
 

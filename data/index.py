@@ -13,6 +13,7 @@ import os
 import pyarrow as pa
 
 from console import files
+from console.errors import writing
 from data import captions
 from data.images import ENDINGS
 from data.problems import refused
@@ -77,8 +78,9 @@ def cached(c, path: str, fresh, build) -> tuple[str, dict]:
     table = os.path.join(folder, about['file'])
     if os.path.exists(table):
       return table, about
-  os.makedirs(folder, exist_ok=True)
-  return write_table(base, key, *build())
+  with writing(f'config.data.dir={c.dir}'):
+    os.makedirs(folder, exist_ok=True)
+    return write_table(base, key, *build())
 
 
 def read_about(base: str) -> dict | None:

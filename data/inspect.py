@@ -140,7 +140,8 @@ def main(flag):
   if good:
     n = min(flag.pictures, len(good))
     shown = [good[k * len(good) // n] for k in range(n)]
-    images.write_png(flag.out, sheet.contact(pictures, shown, lines[0]), {})
+    with files.atomic_write(flag.out) as new:
+      images.write_png(new, sheet.contact(pictures, shown, lines[0]), {})
     lines += of_pictures(good, pictures.size, c.size)
     if captions.where(c) is not None:
       lines += of_captions(good, flag.config.get('tokenizer'))

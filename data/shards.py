@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 import msgpack
 import numpy as np
 
+from console.errors import writing
 from data import captions, images, sources
 from data.problems import Bad
 from data.sources import array_record, paths
@@ -93,8 +94,9 @@ def begin(plan: dict, out: str) -> list[dict]:
     if fs.exists(root) and fs.ls(root):
       raise ValueError(f'--out={out} is not empty and holds no {PLAN}; give a new '
                        'folder.')
-    fs.makedirs(f'{root}/{NOTES}', exist_ok=True)
-    write_json(fs, f'{root}/{PLAN}', settings)
+    with writing(f'--out={out}'):
+      fs.makedirs(f'{root}/{NOTES}', exist_ok=True)
+      write_json(fs, f'{root}/{PLAN}', settings)
   elif known != settings:
     other = sorted(k for k in known | settings if known.get(k) != settings.get(k))
     raise ValueError(f'--out={out} was begun with another {", ".join(other)}; go on as '
@@ -107,34 +109,50 @@ def write_shard(job: dict) -> dict:
   """Does one job. Returns its note, which is also written beside the shard."""
   c, kind = ConfigDict(job['data']), sources.SOURCES[job['settings']['source']]
   fs, root = paths.system(job['out'])
+  target, temporary = f'{root}/{job["file"]}', tempfile.gettempdir()
   with tempfile.TemporaryDirectory() as folder:
     if job['stop'] is None:
       c.path, c.dir = job['path'], folder  # an index of this file alone
-      records = kind(c, may_be_empty=True)
+      with writing(temporary):
+        records = kind(c, may_be_empty=True)
       stop, counts = len(records), collections.Counter(records.problems)
     else:
       records, stop, counts = kind(c), job['stop'], collections.Counter()
-    path, written = os.path.join(folder, job['file']), 0
-    writer = ArrayRecordWriter(path, 'group_size:1')
-    for i in range(job['start'], stop):
-      try:
-        record = records[i]
-        texts = captions.usable(record['captions'], c)
-        image, original = resized(record['image'], job['settings'])
-      except Bad as e:
-        counts[e.reason] += 1
-        continue
-      writer.write(msgpack.packb(
-          {'image': image, 'captions': texts, 'from': records.where(i),
-           'original': record.get('original', original)}))
-      written += 1
-    writer.close()
-    note = {'file': job['file'], 'records': written, 'bytes': os.path.getsize(path),
-            'crc32': zlib.crc32(np.memmap(path, mode='r')), 'problems': counts}
-    with atomic_write(fs, f'{root}/{job["file"]}') as new:
-      fs.put_file(path, new)
-  write_json(fs, f'{root}/{NOTES}/{job["file"]}.json', note)
+    with atomic_write(fs, target) as new:
+      here = paths.is_local(fs)
+      path = new if here else os.path.join(folder, job['file'])
+      with writing(f'--out={job["out"]}' if here else temporary):
+        written = write_records(path, records, range(job['start'], stop), c,
+                                job['settings'], counts)
+      note = {'file': job['file'], 'records': written, 'bytes': os.path.getsize(path),
+              'crc32': zlib.crc32(np.memmap(path, mode='r')), 'problems': counts}
+      if not here:
+        fs.put_file(path, new)
+  with writing(f'--out={job["out"]}'):
+    write_json(fs, f'{root}/{NOTES}/{job["file"]}.json', note)
   return note
+
+
+def write_records(path: str, records, numbers, c, settings: dict, counts) -> int:
+  """Writes those records of a source that are good; how many there are.
+
+  counts: Counter of the reasons of the others, which is added to.
+  """
+  writer, written = ArrayRecordWriter(path, 'group_size:1'), 0
+  for i in numbers:
+    try:
+      record = records[i]
+      texts = captions.usable(record['captions'], c)
+      image, original = resized(record['image'], settings)
+    except Bad as e:
+      counts[e.reason] += 1
+      continue
+    writer.write(msgpack.packb(
+        {'image': image, 'captions': texts, 'from': records.where(i),
+         'original': record.get('original', original)}))
+    written += 1
+  writer.close()
+  return written
 
 
 def resized(data: bytes, settings: dict):
@@ -165,7 +183,11 @@ def finish(plan: dict, out: str) -> dict:
       'records': sum(note['records'] for note in each), 'problems': problems,
       'sum': hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16],
       'settings': plan['settings'], 'shards': each}
-  write_json(fs, f'{root}/{array_record.MANIFEST}', manifest)
+  for left in fs.ls(root, detail=False):
+    if left.endswith('.new'):  # by a worker that was killed
+      fs.rm_file(left)
+  with writing(f'--out={out}'):
+    write_json(fs, f'{root}/{array_record.MANIFEST}', manifest)
   fs.rm(f'{root}/{NOTES}', recursive=True)
   return manifest
 

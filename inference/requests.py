@@ -8,6 +8,7 @@ import numpy as np
 from console.errors import tell
 from data import tokenizers
 
+MOST_TOLD = 5  # prompts that are told of by themselves
 
 @struct.dataclass
 class Request:
@@ -18,7 +19,7 @@ class Request:
     prompt_weights: f32[m k], of the parts.
     sizes: f32[m 6], what the network is told of size and crop: models.Context.
     weak_tokens: like tokens, for the network to move away from.
-    image: f32[m h w 3] in [-1, 1], a picture to start from.
+    image: f32[m h w c] in [-1, 1], a picture to start from.
     mask: f32[m h w 1], 1 where that is painted anew.
     noise: f32[m *latent_shape], in place of the seed's.
   """
@@ -75,17 +76,22 @@ def prompt_parts(prompt: str) -> list[tuple[str, float]]:
 
 
 def encode_prompts(tokenizer, prompts, length: int) -> np.ndarray:
-  """int32[p l]; tells of each prompt that is too long how much of it is cut. None is no
-  prompt."""
-  rows = []
+  """int32[p l]; tells of prompts that are too long how much of them is cut.
+
+  Of the first MOST_TOLD one by one, and then of how many there are. None is no prompt.
+  """
+  rows, long = [], 0
   for prompt in prompts:
     try:
       (prompt or '').encode()
     except UnicodeEncodeError as e:
       raise ValueError(f'the prompt {prompt!r} is not UTF-8 text.') from e
     row, cut = tokenizers.encode(tokenizer, prompt, length)
-    if cut:
+    long += cut > 0
+    if cut and long <= MOST_TOLD:
       tell(f'the prompt "{prompt[:40]}..." is too long: its last {cut} tokens are cut '
            f'(config.tokenizer.length is {length}).')
     rows.append(row)
+  if long > MOST_TOLD:
+    tell(f'{long:,} prompts in all are too long and are cut.')
   return np.stack(rows)

@@ -3,6 +3,7 @@ import functools
 import re
 
 import fsspec
+from fsspec.implementations import local
 
 from data.problems import refused
 
@@ -32,6 +33,11 @@ def system(path: str):
     return fsspec.core.url_to_fs(path)
   except (ImportError, ValueError) as e:
     raise refused('path', path, f': {e}') from e
+
+
+def is_local(fs) -> bool:
+  """Whether files of that file system are of this machine, by the same paths."""
+  return isinstance(fs, local.LocalFileSystem)
 
 
 def find(pattern: str, endings: tuple[str, ...]) -> list[dict]:

@@ -6,7 +6,7 @@ import sys
 import tensorflow_datasets as tfds
 from tensorflow_datasets.proto import tf_example_pb2
 
-from console.errors import tell
+from console.errors import tell, writing
 from data import captions
 from data.problems import Bad, refused
 from data.sources import array_record, emoji, shapes, skills
@@ -80,7 +80,8 @@ class Prepared(array_record.Records):
       tfds.disable_progress_bar()
     logging.getLogger('urllib3').setLevel(logging.ERROR)  # its last try is told
     try:
-      made.download_and_prepare()
+      with writing(f'config.data.dir={c.dir}'):
+        made.download_and_prepare()
     except ImportError as e:
       raise needs(c, e) from e
     except AssertionError as e:  # a set that is downloaded by hand, and was not

@@ -19,6 +19,35 @@ def ending(monkeypatch, capsys, error):
   return e.value.code, capsys.readouterr().err
 
 
+def test_what_cannot_be_written_is_about_what_the_user_named():
+  for error in (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+                RuntimeError('write failed: Read-only file system [/tmp/x7]'),
+                OSError(errno.EDQUOT, os.strerror(errno.EDQUOT), '/tmp/x7')):
+    with pytest.raises(errors.NotWritten) as e:
+      with errors.writing('--workdir=b'), errors.writing('--out=a'):
+        raise error
+    assert e.value.filename == '--out=a' and errors.disk_error(e.value) == e.value.errno
+    assert errors.one_line(e.value).startswith('--out=a: ')
+  for other in (OSError(errno.EACCES, 'no', 'x'), errors.UserError('No space left?')):
+    with pytest.raises(type(other)) as e, errors.writing('--out=a'):
+      raise other
+    assert e.value is other
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_will_be(tmp_path):
+  path = str(tmp_path / 'none' / 'a.txt')
+  with pytest.raises(FileNotFoundError) as e:
+    files.write_text(path, 'one')
+  assert e.value.filename == path
+
+
+def test_what_follows_a_save_that_failed_is_left_out():
+  shown = []
+  for error in (RuntimeError('Event loop is closed'), RuntimeError('another')):
+    command.show_crash(type(error), error, None, lambda *rest: shown.append(rest[1]))
+  assert [str(error) for error in shown] == ['another']
+
+
 @pytest.mark.parametrize('error', [
     OSError(errno.ENOSPC, 'No space left on device', 'metrics.jsonl'),
     RuntimeError('INTERNAL: write failed: No space left on device [/x]')])

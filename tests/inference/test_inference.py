@@ -336,3 +336,11 @@ def test_every_function_of_inference_is_reached_by_a_test():
 def test_a_model_is_replaced_field_by_field(model):
   other = model.replace(source='elsewhere')
   assert other.source == 'elsewhere' and other.params is model.params
+
+
+def test_many_prompts_that_are_too_long_are_told_of_once(tokenizer):
+  prompts = [f'a red ring {i} ' * 20 for i in range(9)]
+  with pytest.warns(UserNote) as told:
+    requests.build_request(tokenizer, [*prompts, 'a ring'], 8, (16, 16))
+  lines = [str(w.message) for w in told]
+  assert len(lines) == 6 and lines[-1] == '9 prompts in all are too long and are cut.'
