@@ -195,10 +195,10 @@ def notes_of(flag, c, size, source: str) -> dict:
           **{k: str(c.sample[k]) for k in SETTINGS}, **edits}
 
 
-def read_image(path: str, size):
-  """A picture as f32[h w 3] in [-1, 1]."""
+def read_image(path: str, size, channels: int):
+  """A picture as f32[h w channels] in [-1, 1]."""
   with user_errors():
-    return images.read(path, size).astype(np.float32) / 127.5 - 1
+    return images.read(path, size, channels).astype(np.float32) / 127.5 - 1
 
 
 def destroy(flag):
@@ -211,7 +211,7 @@ def destroy(flag):
   if not flag.film:
     raise UserError('--destroy=PICTURE needs --film=NAME.gif to write.')
   c = config_of(flag)
-  x0 = read_image(flag.destroy, size_of(flag, c))
+  x0 = read_image(flag.destroy, size_of(flag, c), c.data.channels)
   with user_errors():
     schedule = diffusion.build(c.diffusion).schedule
   eps = jax.random.normal(jax.random.key(flag.seed), x0.shape)
@@ -231,7 +231,7 @@ def size_of(flag, c) -> tuple[int, int]:
 def editing_of(flag, model, size, request, m: int, given: dict):
   """A request with what the flags of editing add to it, of m pictures.
 
-  given: the pictures of --image and --mask, f32[h w 3].
+  given: the pictures of --image and --mask, f32[h w c].
   """
   if flag.mask:
     mask = given['mask'].mean(-1, keepdims=True) > 0
@@ -262,8 +262,8 @@ def main(flag):
   options.resolve_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_effects(flag, c)
   size = size_of(flag, c)
-  given = {name: read_image(flag[name].value, size) for name in ('image', 'mask')
-           if flag[name].value}
+  given = {name: read_image(flag[name].value, size, c.data.channels)
+           for name in ('image', 'mask') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
     model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)

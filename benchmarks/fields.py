@@ -25,7 +25,7 @@ PAGE = os.path.join(ROOT, 'docs', 'models.md')
 MARK = '<!-- written by benchmarks/fields.py: {} -->\n'
 TABLES = {'backbones': ('model', BACKBONES), 'conditions': ('condition', CONDITIONS),
           'autoencoders': ('autoencoder', AUTOENCODERS)}
-OURS = {'parent', 'name', 'dtype'}  # fields that are not a config's to set
+OURS = {'parent', 'name', 'dtype', 'image_channels'}  # fields that no config sets
 NEEDED = dict(classes=1000)         # of fields without a default
 GENERIC = 'Predicts the diffusion target of a noised picture.'
 

@@ -22,10 +22,12 @@ def get_config():
       split='train',       # of what is drawn here, and of tfds: also train[:10%]
       image='',            # column or feature with pictures; '' looks for it
       caption='',          # that of captions, as captions/text; '' looks for it;
-                           # folder: the name of the folder that a picture lies in
+                           # folder: the name of the folder that a picture lies in;
+                           # top_folder: of the topmost one, a class of ImageFolder
       mixture=(),          # of sources: ((weight, {'source': ..., 'path': ...}), ...)
       dir='.cache/data',   # where sources are prepared and indexed
       size=32,             # pixels, or (height, width)
+      channels=3,          # of the pictures: 3, colours; 1, grey
       crop='centre',       # centre, random: the square along the longer side
       flip=False,          # left and right, of every second picture
       captions='random',   # random, first: of the several that a picture may have;
@@ -188,6 +190,7 @@ RANGES = (  # what a number must be, and the keys of which it must be that
         train.averages_every diffusion.input_std diffusion.vlb'''),
     ('from -1000 to 1000', lambda x: abs(x) <= 1000, 'sample.guidance'),
     ('from 0 to 4294967295', lambda x: 0 <= x < 2**32, 'seed'),
+    ('1, grey, or 3, colours', lambda x: x in (1, 3), 'data.channels'),
     ('at least 260, for the 256 bytes and the special tokens', lambda x: x >= 260,
      'tokenizer.vocab'))
 

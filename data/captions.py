@@ -5,7 +5,8 @@ import unicodedata
 from data.problems import Bad, refused
 
 NAMES = ('caption', 'captions', 'text', 'texts', 'prompt')  # where '' looks for them
-FOLDER = 'folder'  # where they are the names of the folders that pictures lie in
+FOLDERS = {  # where they are names of folders: which of those that a picture lies in
+    'folder': -1, 'top_folder': 0}
 WITHOUT = "config.data.captions='none' does without captions"
 
 
@@ -113,7 +114,7 @@ def as_bytes(found) -> list[bytes]:
           for text in texts(found) if text is not None]
 
 
-def of_folder(path: str) -> list[bytes]:
-  """The name of the folder that a picture lies in; none at the top."""
-  name = os.path.basename(os.path.dirname(os.path.normpath(path)))
-  return [os.fsencode(name)] if name else []
+def of_folder(path: str, wanted: str = 'folder') -> list[bytes]:
+  """The name of a folder that a picture lies in, of FOLDERS; none at the top."""
+  names = os.path.dirname(os.path.normpath(path)).split('/')
+  return [os.fsencode(name) for name in (names[FOLDERS[wanted]],) if name]

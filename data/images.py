@@ -1,4 +1,7 @@
-"""Pictures: encoded bytes to RGB of one size, and RGB to PNGs, grids and films."""
+"""Pictures: encoded bytes to arrays of one size, and those to PNGs, grids and films.
+
+An array is uint8 [h w c], of c = 3 colours or of c = 1, grey.
+"""
 import collections
 import importlib.util
 import io
@@ -14,6 +17,7 @@ FORMATS = ('JPEG', 'PNG', 'WEBP', 'GIF', 'BMP', 'PPM', 'TIFF',  # told by conten
            *['AVIF'] * (importlib.util.find_spec('PIL.AvifImagePlugin') is not None))
 ENDINGS = ('.jpg', '.jpeg', '.png', '.webp', '.gif', '.bmp', '.tif', '.tiff',
            '.avif')  # where names count
+MODES = {1: 'L', 3: 'RGB'}  # Pillow's, by the number of channels
 MOST_PIXELS = 50_000_000  # of a picture to read; see also config.data.max_pixels
 MOST_BYTES = 1 << 27      # of a file
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own cap only warns; `opened` has ours
@@ -67,20 +71,22 @@ def largest_crop(size: tuple[int, int], shape: tuple[int, int]) -> tuple[int, in
   return max(1, (2 * width * h + w) // (2 * w)), width
 
 
-def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
-           most: int = MOST_PIXELS, least: int = 1, original=None) -> Decoded:
+def decode(data: bytes, size: tuple[int, int], channels: int = 3, *,
+           place: float = 0.5, most: int = MOST_PIXELS, least: int = 1,
+           original=None) -> Decoded:
   """Decodes a picture, crops the largest rectangle of a shape and resizes that.
 
-  Returns (image: uint8 [h w 3], sizes: float32 [6]). The sizes are the
+  Returns (image: uint8 [h w channels], sizes: float32 [6]). The sizes are the
   micro-conditioning of SDXL, arXiv:2307.01952 section 2.2: height and width of the
   original, seen upright; top and left of the crop; height and width of the target. In
   pixels, the crop's in the original as resized to the target's scale.
 
   Of a film the first picture counts. EXIF rotation is applied; transparency is laid on
-  white; 16 bits become the upper 8; palettes, greys and CMYK become RGB; colour
-  profiles are not applied. The resize is Lanczos over an area, so nothing aliases. A
-  JPEG at least twice too large is decoded at a half, quarter or eighth: its own cosine
-  transform, cut to the lower frequencies, is the first part of the resize.
+  white; 16 bits become the upper 8; palettes, greys and CMYK become RGB, and that, for
+  one channel, the grey of ITU-R BT.601; colour profiles are not applied. The resize is
+  Lanczos over an area, so nothing aliases. A JPEG at least twice too large is decoded
+  at a half, quarter or eighth: its own cosine transform, cut to the lower frequencies,
+  is the first part of the resize.
 
   Raises Bad as `opened` does, and where the decoder fails, as for a file cut short.
 
@@ -89,12 +95,12 @@ def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
   original: height and width of the picture that `data` was resized from, if any.
   """
   h, w = size
-  head = b'P6\n%d %d\n255\n' % (w, h)  # PPM: nothing to decode
-  if min(size) >= least and data.startswith(head) and (
-      len(data) == len(head) + 3 * h * w):
-    image = np.frombuffer(data, np.uint8, -1, len(head)).reshape(h, w, 3)
+  head = b'P%d\n%d %d\n255\n' % (5 if channels == 1 else 6, w, h)
+  if min(size) >= least and data.startswith(head) and (  # PPM: nothing to decode
+      len(data) == len(head) + channels * h * w):
+    image = np.frombuffer(data, np.uint8, -1, len(head)).reshape(h, w, channels)
     return Decoded(image, np.array((*(original or size), 0, 0, h, w), np.float32))
-  picture, stored = upright(opened(data, most, least), size)
+  picture, stored = upright(opened(data, most, least), size, channels)
   width, height = picture.size
   crop_h, crop_w = largest_crop((height, width), size)
   top = int((height - crop_h) * place + 0.5)
@@ -103,23 +109,25 @@ def decode(data: bytes, size: tuple[int, int], *, place: float = 0.5,
     picture = picture.crop((left, top, left + crop_w, top + crop_h))
   picture = picture.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=3.0)
   sizes = (*(original or stored), top * h / crop_h, left * w / crop_w, h, w)
-  return Decoded(np.asarray(picture), np.array(sizes, np.float32))
+  return Decoded(np.asarray(picture).reshape(h, w, channels),
+                 np.array(sizes, np.float32))
 
 
-def shrunk(data: bytes, size: tuple[int, int], *, most: int, least: int):
+def shrunk(data: bytes, size: tuple[int, int], channels: int = 3, *, most: int,
+           least: int):
   """Decodes a picture and brings it down until it just covers (height, width).
 
   At best quality: a JPEG is decoded at least twice too large, then resized by Lanczos.
   Its aspect stays, and what is small enough keeps its size.
 
-  Returns (an RGB picture of Pillow's; 'JPEG', 'PNG' or so if `data` is already that
-  picture in that format, else None; height and width of the original, seen upright).
+  Returns (a picture of Pillow's, RGB or grey; 'JPEG', 'PNG' or so if `data` is already
+  that picture in that format, else None; height and width of the original, upright).
   """
   h, w = size
   picture = opened(data, most, least)
   other = picture.has_transparency_data or 'exif' in picture.info
-  kind = None if other or picture.mode != 'RGB' else picture.format
-  picture, stored = upright(picture, (2 * h, 2 * w))
+  kind = None if other or picture.mode != MODES[channels] else picture.format
+  picture, stored = upright(picture, (2 * h, 2 * w), channels)
   width, height = picture.size
   if width <= w or height <= h:
     return picture, kind, stored
@@ -128,11 +136,11 @@ def shrunk(data: bytes, size: tuple[int, int], *, most: int, least: int):
   return picture.resize(new, Image.Resampling.LANCZOS, reducing_gap=3.0), None, stored
 
 
-def upright(picture, size: tuple[int, int]):
-  """Decodes a picture into RGB, turned as its EXIF says; Bad where the decoder fails.
+def upright(picture, size: tuple[int, int], channels: int):
+  """Decodes a picture into RGB or grey, turned as its EXIF says.
 
   Of a JPEG, height and width of `size` are enough. Returns (a Pillow picture, height
-  and width of the whole one, turned).
+  and width of the whole one, turned). Raises Bad where the decoder fails.
   """
   try:
     exif = picture.getexif() if 'exif' in picture.info else {}
@@ -140,7 +148,8 @@ def upright(picture, size: tuple[int, int]):
     lying = turn and exif[ORIENTATION] >= 5  # height and width are exchanged
     stored = picture.size if lying else picture.size[::-1]
     picture.draft(None, size if lying else size[::-1])
-    return rgb(picture if turn is None else picture.transpose(turn)), stored
+    picture = rgb(picture if turn is None else picture.transpose(turn))
+    return picture if channels == 3 else picture.convert('L'), stored
   except Exception as e:
     raise Bad('damaged picture', str(e)) from e
 
@@ -158,24 +167,24 @@ def rgb(picture):
   return picture if picture.mode == 'RGB' else picture.convert('RGB')
 
 
-def read(path: str, size: tuple[int, int]) -> np.ndarray:
-  """Reads a picture, cropped to the middle: uint8 [h w 3] of `size`, (height, width).
+def read(path: str, size: tuple[int, int], channels: int = 3) -> np.ndarray:
+  """Reads a picture, cropped to the middle: uint8 [h w channels] of `size`, (h, w).
 
   Raises ValueError for no picture, or one of more than MOST_PIXELS.
   """
   with open(path, 'rb') as f:
     data = f.read(MOST_BYTES + 1)
   try:
-    return decode(data, size, most=MOST_PIXELS).image
+    return decode(data, size, channels, most=MOST_PIXELS).image
   except Bad as e:
     raise ValueError(f'{path} cannot be read: {e}.') from e
 
 
 def grid(pictures: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-  """Lays pictures uint8 [b h w 3] out row by row on white: uint8 [H W 3]."""
-  b, h, w, _ = pictures.shape
+  """Lays pictures uint8 [b h w c] out row by row on white: uint8 [H W c]."""
+  b, h, w, c = pictures.shape
   rows = math.ceil(b / columns)
-  sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, 3), 255, np.uint8)
+  sheet = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, c), 255, np.uint8)
   for i, picture in enumerate(pictures):
     y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
     sheet[y:y + h, x:x + w] = picture
@@ -187,6 +196,7 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
 
   Small pictures are enlarged by whole factors, so that a person can see their pixels.
   """
+  pictures = pictures.repeat(3 // pictures.shape[-1], -1)
   zoom = max(1, 96 // pictures.shape[1])
   pictures = pictures.repeat(zoom, 1).repeat(zoom, 2)
   font, rows = ImageFont.load_default(15), []
@@ -200,17 +210,22 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
   return np.concatenate(rows)
 
 
+def pillow(picture: np.ndarray):
+  """uint8 [h w c] as Pillow has it: RGB, or grey of one channel."""
+  return Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+
+
 def write_png(path: str, picture: np.ndarray, notes: dict):
-  """Writes uint8 [h w 3] with `notes` (str -> str) as text chunks."""
+  """Writes uint8 [h w c] with `notes` (str -> str) as text chunks."""
   info = PngImagePlugin.PngInfo()
   for key, value in notes.items():
     info.add_itxt(key, value)
-  Image.fromarray(picture).save(path, 'PNG', pnginfo=info)
+  pillow(picture).save(path, 'PNG', pnginfo=info)
 
 
 def write_gif(path: str, frames: np.ndarray, seconds: float = 3.0):
-  """Writes uint8 [n h w 3] as an endless film whose last frame stands for a second."""
-  pictures = [Image.fromarray(frame) for frame in frames]
+  """Writes uint8 [n h w c] as an endless film whose last frame stands for a second."""
+  pictures = [pillow(frame) for frame in frames]
   each = max(20, round(1000 * seconds / len(frames)))  # ms; players ignore less than 20
   pictures[0].save(path, 'GIF', save_all=True, append_images=pictures[1:], loop=0,
                    duration=[each] * (len(frames) - 1) + [1000])

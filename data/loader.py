@@ -120,7 +120,7 @@ class Batches:
     return self
 
   def __next__(self) -> dict:
-    """{'image': uint8 [b h w 3], 'tokens': int32 [b length], 'sizes': float32 [b 6]}.
+    """{'image': uint8 [b h w c], 'tokens': int32 [b length], 'sizes': float32 [b 6]}.
 
     sizes: as in images.decode.
     """

@@ -50,6 +50,8 @@ def plan(c, out: str, *, size, encoding: str, quality: int, shards: int) -> dict
       'caption': captions.where(c),
       'size': height if height == width else [height, width], 'encoding': encoding,
       'quality': quality if encoding == 'jpeg' else None}
+  if c.channels != 3:  # which plans of earlier versions do not name
+    settings['channels'] = c.channels
   kind = sources.SOURCES[c.source]
   files = kind.files(c.path) if hasattr(kind, 'files') else []
   if len(files) > 1:
@@ -158,12 +160,12 @@ def write_records(path: str, records, numbers, c, settings: dict, counts) -> int
 def resized(data: bytes, settings: dict):
   """(bytes of a picture brought down until it covers `size`, (h, w) before that).
 
-  What is small enough, in the format asked for and RGB as it is stays as it is.
+  What is small enough, in the format and the channels asked for stays as it is.
   """
   kind, quality = ENCODINGS[settings['encoding']], settings['quality'] or 0
   picture, stored_kind, original = images.shrunk(
-      data, images.height_width(settings['size']), most=settings['max_pixels'],
-      least=settings['min_side'])
+      data, images.height_width(settings['size']), settings.get('channels', 3),
+      most=settings['max_pixels'], least=settings['min_side'])
   if stored_kind == kind:
     return data, original
   out = io.BytesIO()  # of a JPEG at high quality, colours in full resolution too

@@ -6,6 +6,8 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from data import images
+
 COLUMNS, CELL, GAP = 6, 192, 18  # pictures; about as many pixels; and between them
 LINES, LINE, TEXT = 4, 16, 13    # of a caption; pixels of a line and of its letters
 FONTS = ('NotoSans-Regular.ttf', 'DejaVuSans.ttf', 'LiberationSans-Regular.ttf',
@@ -72,7 +74,7 @@ def contact(pictures, found: list[dict], title: str) -> np.ndarray:
   pen.text((GAP, GAP), wrapped(title, large, page.width - 2 * GAP, 1)[0], '#111', large)
   for k, about in enumerate(found):
     x, y = GAP + k % COLUMNS * (cell_w + GAP), head + k // COLUMNS * high
-    crop = Image.fromarray(pictures[about['record']]['image'])
+    crop = images.pillow(pictures[about['record']]['image'])
     page.paste(crop.resize((cell_w, cell_h), Image.Resampling.NEAREST if zoom >= 1
                            else Image.Resampling.LANCZOS), (x, y))
     y += cell_h + 5

@@ -97,7 +97,7 @@ def needed(metrics: dict, of: str) -> list:
 
 
 def pictures_of(model, prompts, seed: int, progress=None) -> np.ndarray:
-  """A picture of each prompt, of noise by its place among them: uint8 [m h w 3]."""
+  """A picture of each prompt, of noise by its place among them: uint8 [m h w c]."""
   c = model.config
   request = build_request(model.tokenizer, prompts, c.tokenizer.length,
                           base.height_width(c.data.size))

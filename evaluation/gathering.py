@@ -42,14 +42,16 @@ def network(name: str, preprocessing: str = ''):
 
 @functools.cache
 def extractor(name: str, preprocessing: str, mesh):
-  """uint8[b h w 3], this process's part of a batch -> {output: f32[all of it, width]}.
+  """uint8[b h w c], this process's part of a batch -> {output: f32[all of it, width]}.
 
-  Pictures are prepared on the host that has them; the network runs on all devices.
+  Pictures are prepared on the host that has them; the network runs on all devices, and
+  sees grey as three channels alike.
   """
   found = network(name, preprocessing)
   params = jax.device_put(found.params, sharding.replicated(mesh))
   apply = jax.jit(found.apply)
   def extract(pictures):
+    pictures = pictures.repeat(3 // pictures.shape[-1], -1)
     prepared = sharding.shard_local(found.preprocess(pictures), mesh)
     return sharding.gather(apply(params, prepared))
   return extract
@@ -77,7 +79,7 @@ def gather(needs, read, num: int, mesh, batch: int, *, store=None, progress=None
   float64; rows are in the pictures' order.
 
   Args:
-    read: int[batch] -> uint8[b h w 3], this process's equal part of those pictures.
+    read: int[batch] -> uint8[b h w c], this process's equal part of those pictures.
     batch: pictures at a time, over all devices, a multiple of their number.
     store: None, or a resuming.Store, in which what is gathered is kept on the way.
     progress: None, or called with the number of pictures that are done.

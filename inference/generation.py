@@ -22,7 +22,7 @@ fold_all = jax.jit(jax.vmap(jax.random.fold_in, (None, 0)))
 def generate(model: Model, prompts, *, num: int = 1, seed: int = 0,
              negative: str | None = None, noise=None, height: int | None = None,
              width: int | None = None, progress=None, **settings) -> np.ndarray:
-  """Draws pictures: uint8 [m h w 3], num of each prompt, prompt by prompt.
+  """Draws pictures: uint8 [m h w c], num of each prompt, prompt by prompt.
 
   Args:
     model: of inference.load.
@@ -79,7 +79,7 @@ def sample_request(model: Model, request: Request, index, *, seed: int, size=Non
     weak: the model to move away from; request.weak_tokens are its.
 
   Returns:
-    uint8 [m h w 3]; with `film` also [steps m h w 3].
+    uint8 [m h w c]; with `film` also [steps m h w c].
   """
   size = tuple(size or model.size)
   sampler = sampler_of(model, size, film=film, weak=weak, strength=strength, fill=fill)

@@ -28,8 +28,8 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
     fill: of editing.FILLS, where there is a mask.
 
   Returns:
-    (params, request, keys [b], scale f32[]) -> uint8 [b h w 3]; with `film` also
-    uint8 [steps b h w 3]. params: {'main': of `module`, 'weak': of the weak one}.
+    (params, request, keys [b], scale f32[]) -> uint8 [b h w c]; with `film` also
+    uint8 [steps b h w c]. params: {'main': of `module`, 'weak': of the weak one}.
 
   Raises:
     ValueError: a choice of config.sample that is none, or does not fit another.

@@ -17,8 +17,8 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
   Args:
     c: a config, of which `model`, `condition` and `autoencoder` (each has `name` and
       the fields of that module; the first has `dtype` for all), `tokenizer.length`,
-      `data.size` (pixels: a side, or height and width) and `diffusion.learned_weight`
-      are read.
+      `data.size` (pixels: a side, or height and width), `data.channels` and
+      `diffusion.learned_weight` are read.
     vocab: tokens of the tokenizer; None for config.tokenizer.vocab.
 
   Raises ValueError for an unknown name, dtype or field, or one that makes no sense,
@@ -31,7 +31,7 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
     raise ValueError(f'config.model.dtype is {dtype!r}, not one of {sorted(DTYPES)}.')
   dtype = DTYPES[dtype]
   autoencoder = build_module(AUTOENCODERS, c.autoencoder, 'config.autoencoder',
-                             dtype=dtype)
+                             dtype=dtype, image_channels=c.data.channels)
   autoencoder.check()
   backbone = build_module(BACKBONES, fields, 'config.model', dtype=dtype,
                           channels=autoencoder.channels)

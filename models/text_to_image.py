@@ -47,7 +47,7 @@ class TextToImage(nn.Module):
     return height, width, self.autoencoder.channels
 
   def moments(self, x):
-    """f32[b h' w' m], all that `draw_latents` needs of x: f32[b h w 3] in [-1, 1]."""
+    """f32[b h' w' m], all that `draw_latents` needs of x: f32[b h w c] in [-1, 1]."""
     return self.autoencoder.moments(x)
 
   def draw_latents(self, moments, eps=None):
@@ -55,11 +55,11 @@ class TextToImage(nn.Module):
     return placement.split_batch(self.autoencoder.draw(moments, eps))
 
   def to_latents(self, x, eps=None):
-    """f32[b h w 3] in [-1, 1] to f32[b *latent_shape]: both of the above."""
+    """f32[b h w c] in [-1, 1] to f32[b *latent_shape]: both of the above."""
     return self.draw_latents(self.moments(x), eps)
 
   def to_pixels(self, z):
-    """The way back: f32[b *latent_shape] to f32[b h w 3]."""
+    """The way back: f32[b *latent_shape] to f32[b h w c]."""
     return self.autoencoder.decode(z)
 
   def encode(self, tokens, sizes=None) -> context.Context:
@@ -115,8 +115,9 @@ def init_params(module, key, size, length: int):
 
   size: height and width of pictures in pixels. length: tokens of a caption.
   """
+  channels = module.autoencoder.image_channels
   scalars = context.Scalars(*[jnp.zeros(1)] * len(context.Scalars._fields))
-  return module.init(key, jnp.zeros((1, *size, 3)), scalars,
+  return module.init(key, jnp.zeros((1, *size, channels)), scalars,
                      jnp.ones((1, length), jnp.int32), jnp.ones((1, 6)))['params']
 
 

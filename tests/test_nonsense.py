@@ -212,7 +212,8 @@ FIELDS = [(section, name, field, default)
                                  ('autoencoder', AUTOENCODERS))
           for name, row in table.items()
           for field, p in inspect.signature(row).parameters.items()
-          for default in [p.default] if field not in ('parent', 'name', 'dtype')
+          for default in [p.default]
+          if field not in ('parent', 'name', 'dtype', 'image_channels')
           and type(default) in (int, float) and not isinstance(default, bool)]
 
 

@@ -53,7 +53,7 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   step = train_step.build_step(objective, optimizer, learning_rate, profiles,
                                steps=c.train.steps, accumulate=c.train.accumulate)
   b, size = c.train.batch, base.height_width(c.data.size)
-  batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, 3), jnp.uint8),
+  batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, c.data.channels), jnp.uint8),
                   'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),
                   'sizes': jax.ShapeDtypeStruct((b, 6), jnp.float32)}
   return Training(

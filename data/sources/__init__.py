@@ -135,7 +135,7 @@ class Pictures:
     return found
 
   def decoded(self, i: int, key: tuple | None = None, record=None) -> dict:
-    """{'image': uint8 [h w 3], 'caption': str, 'sizes': float32 [6]} of record i.
+    """{'image': uint8 [h w c], 'caption': str, 'sizes': float32 [6]} of record i.
 
     sizes: see images.decode; a flip leaves them as they are. Raises Bad.
 
@@ -156,8 +156,8 @@ class Pictures:
       place = where if c.crop == 'random' else place
       flip = c.flip and side < 0.5
     image, sizes = images.decode(
-        record['image'], self.size, place=place, most=c.max_pixels, least=c.min_side,
-        original=record.get('original'))
+        record['image'], self.size, c.channels, place=place, most=c.max_pixels,
+        least=c.min_side, original=record.get('original'))
     return {'image': image[:, ::-1] if flip else image, 'caption': text, 'sizes': sizes}
 
   __getitem__ = decoded
@@ -175,7 +175,7 @@ class Pictures:
         problem, record = problem or e.code, None
         digest = hashlib.blake2b(f'{k} {attempt}'.encode(), digest_size=8).digest()
         tried = i - k + int.from_bytes(digest, 'big') % len(source)
-    blank = np.zeros((*self.size, 3), np.uint8)
+    blank = np.zeros((*self.size, self.c.channels), np.uint8)
     sizes = np.array((*self.size, 0, 0, *self.size), np.float32)
     return {'image': blank, 'caption': '', 'sizes': sizes}, Bad('no substitute').code
 

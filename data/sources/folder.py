@@ -3,8 +3,8 @@
 The Hugging Face imagefolder convention: `metadata.jsonl`, `.csv` or `.parquet`, in the
 folder or in any below it, with a `file_name` relative to itself; or a `.txt` file of
 the same name beside each picture, with one caption a line. Where both name a picture,
-metadata counts. Or torchvision's ImageFolder: a folder's name is the caption of all
-in it.
+metadata counts. Or a folder's name is the caption: of the one that a picture lies in,
+or, as in torchvision's ImageFolder, of the topmost.
 """
 import csv
 import json
@@ -36,7 +36,7 @@ class Folder(index.Indexed):
         lambda stamp: all(changed(self.root, name) == at for name, at in stamp.items()),
         lambda: build(self.root, captions.where(c)), takes='a .txt beside each, '
         f'{" or ".join(METADATA)} with a file_name and a caption, or the name of its '
-        f'folder with config.data.caption={captions.FOLDER}')
+        f'folder with config.data.caption={"|".join(captions.FOLDERS)}')
 
   def __getitem__(self, i):
     try:
@@ -59,7 +59,7 @@ def changed(root: str, name: str) -> int | None:
 
 def build(root: str, wanted: str | None):
   """Schema, rows and what is to be said of them, for index.cached."""
-  beside = wanted not in (None, captions.FOLDER)  # captions are in other files
+  beside = wanted not in (None, *captions.FOLDERS)  # captions are in other files
   stamp, told, pictures, sidecars = {}, {}, [], {}
   for folder in folders(root):
     here = os.path.relpath(folder, root)
@@ -82,7 +82,8 @@ def build(root: str, wanted: str | None):
   problems = {'in metadata but not there': len(missing)} if missing else {}
   def rows():
     for path, size in pictures:
-      found = captions.of_folder(path) if wanted == captions.FOLDER else told.get(path)
+      found = (captions.of_folder(path, wanted) if wanted in captions.FOLDERS
+               else told.get(path))
       if found is None and (text := sidecars.get(os.path.splitext(path)[0])):
         found = sidecar(text)
       yield os.fsencode(path), size, found or []

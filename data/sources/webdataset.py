@@ -80,15 +80,15 @@ def walk(path: str, size: int, wanted: str | None):
   Returns ([(offset, size, key, captions)], {problem: count}); ValueError for no tar.
   """
   rows, problems, record, keys = [], collections.Counter(), {}, set()
-  read = () if wanted in (None, captions.FOLDER) else (
+  read = () if wanted in (None, *captions.FOLDERS) else (
       '.txt', '.json', wanted.lower())
   def finish():
     key = record.get('key')
     if key in keys:
       problems['key that came before'] += 1
     elif 'image' in record:
-      rows.append((*record['image'], os.fsencode(key), captions.of_folder(key)
-                   if wanted == captions.FOLDER else captions_of(record, wanted)))
+      rows.append((*record['image'], os.fsencode(key), captions.of_folder(key, wanted)
+                   if wanted in captions.FOLDERS else captions_of(record, wanted)))
       keys.add(key)
     elif record:
       problems['record without a picture'] += 1

@@ -85,10 +85,10 @@ def write_text(out: str, path: str, text: str):
 
 
 def write_image(out: str, path: str, pictures: list):
-  """One picture uint8 [h w 3], or a square number of them in a grid, row by row."""
+  """One picture uint8 [h w c], or a square number of them in a grid, row by row."""
   columns = math.isqrt(len(pictures))
   sheet = images.grid(np.stack(pictures), columns, gap=0)
-  Image.fromarray(sheet).save(
+  images.pillow(sheet).save(
       os.path.join(out, PART), Image.registered_extensions()[os.path.splitext(path)[1]])
   move(out, path)
 
@@ -140,7 +140,7 @@ def draw(row, items, model, out: str, *, num: int, progress=None, **how) -> str:
 
 
 def pictures_of(rows, model, *, seed: int, negative: str, size):
-  """(item, i, picture uint8 [h w 3]) of rows (item, i), as they are drawn.
+  """(item, i, picture uint8 [h w c]) of rows (item, i), as they are drawn.
 
   Picture i of a prompt is that of inference.generate: its noise is by seed and i.
   """

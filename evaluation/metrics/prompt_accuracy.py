@@ -48,6 +48,9 @@ def prompt_accuracy(c) -> scores.Metric:
   if c.data.source not in SOURCES:
     raise ValueError('prompt_accuracy scores the shapes world; this config draws '
                      f'config.data.source={c.data.source!r}.')
+  if c.data.channels != 3:
+    raise ValueError(f'config.data.channels is {c.data.channels}; prompt_accuracy '
+                     'looks at colours, of 3.')
   slugs = {kind: kind.replace(' ', '_') for kind in c.eval.kinds}
   num, size = c.eval.num, base.height_width(c.data.size)
 

@@ -48,7 +48,7 @@ class Encoder(Half):
 
   @nn.compact
   def __call__(self, x):
-    """x: [b h w 3]. Returns [b h/f w/f channels]."""
+    """x: [b h w c]. Returns [b h/f w/f channels]."""
     x = self.conv('in', self.width, x.astype(self.dtype))
     for level in range(len(self.channel_mult)):
       if level:  # zeros stand after the picture alone
@@ -92,6 +92,7 @@ class KL(nn.Module):
     mean, std: of each channel, where those are known: (latents - mean) / std * scale,
       as in Playground 2.5.
     quant: convolutions of one pixel on both sides of the latents.
+    image_channels: of the pictures.
   """
   channels: int = 4
   width: int = 128
@@ -103,6 +104,7 @@ class KL(nn.Module):
   quant: bool = True
   mean: tuple[float, ...] = ()
   std: tuple[float, ...] = ()
+  image_channels: int = 3
   signed = ('shift', 'mean')
   positive = ('channels', 'width', 'channel_mult', 'num_res_blocks', 'groups', 'scale')
   dtype: Any = jnp.float32
@@ -112,7 +114,7 @@ class KL(nn.Module):
     shared = (self.width, self.channel_mult, self.num_res_blocks, self.groups,
               self.quant, self.dtype)
     self.encoder = Encoder(2 * self.channels, *shared)
-    self.decoder = Decoder(3, *shared)
+    self.decoder = Decoder(self.image_channels, *shared)
 
   def moments(self, x):
     """Mean and log variance of latents, side by side: f32[b h/f w/f 2*channels]."""

@@ -6,9 +6,11 @@ import jax.numpy as jnp
 
 
 class Pixels(nn.Module):
-  """Pictures f32[b h w 3] in [-1, 1] as their own latents."""
+  """Pictures f32[b h w image_channels] in [-1, 1] as their own latents."""
+  image_channels: int = 3
   dtype: Any = jnp.float32
-  channels, factor = 3, 1
+  channels = property(lambda self: self.image_channels)
+  factor = 1
   pixels = True  # what is noised: x0 can be clipped, and has bits
 
   def check(self):

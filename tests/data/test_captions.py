@@ -62,6 +62,9 @@ def test_a_whole_number_is_a_class():
 def test_a_folder_is_its_name():
   assert captions.of_folder('a/red_ship/1.png') == [b'red_ship']
   assert captions.of_folder('1.png') == captions.of_folder('./1.png') == []
+  assert captions.of_folder('a/red_ship/1.png', 'top_folder') == [b'a']
+  assert captions.of_folder('a/1.png', 'top_folder') == [b'a']
+  assert captions.of_folder('./1.png', 'top_folder') == []
 
 
 def test_nested_fields_are_found():

@@ -281,3 +281,72 @@ def test_flipped_bits_raise_nothing_but_bad():
         assert images.decode(bytes(broken), (16, 24)).image.shape == (16, 24, 3)
       except Bad:
         pass
+
+
+# One channel.
+
+def of_mode(mode: str):
+  """A picture of one colour in a mode of Pillow's, and the grey that it is.
+
+  BT.601: 0.299 R + 0.587 G + 0.114 B; transparency is laid on white before that.
+  """
+  r, g, b = 200, 40, 90
+  grey = 0.299 * r + 0.587 * g + 0.114 * b
+  if mode == 'L':
+    return Image.new('L', (24, 16), 77), 77
+  if mode == '1':
+    return Image.new('1', (24, 16), 1), 255
+  if mode == 'I;16':
+    return Image.fromarray(np.full((16, 24), 77 * 256 + 200, np.uint16)), 77
+  if mode == 'LA':
+    return Image.new('LA', (24, 16), (77, 51)), 77 * 0.2 + 255 * 0.8
+  if mode == 'RGBA':
+    return Image.new('RGBA', (24, 16), (r, g, b, 51)), grey * 0.2 + 255 * 0.8
+  picture = Image.new('RGB', (24, 16), (r, g, b))
+  return picture.convert(mode, palette=Image.Palette.ADAPTIVE), grey
+
+
+@pytest.mark.parametrize('mode', ['L', '1', 'I;16', 'LA', 'RGB', 'RGBA', 'P'])
+def test_any_picture_is_grey_with_one_channel(mode):
+  picture, grey = of_mode(mode)
+  image, sizes = images.decode(stored(picture), (8, 12), 1)
+  assert image.shape == (8, 12, 1) and image.dtype == np.uint8
+  np.testing.assert_allclose(image, grey, atol=1)
+  assert sizes.tolist() == [16, 24, 0, 0, 8, 12]
+  colours = images.decode(stored(picture), (8, 12)).image
+  np.testing.assert_allclose(
+      image[..., 0], colours @ np.array([0.299, 0.587, 0.114]), atol=1.1)
+
+
+def test_grey_that_needs_no_resize_keeps_every_value():
+  values = np.random.default_rng(0).integers(0, 256, (8, 12), np.uint8)
+  for kind in ('PNG', 'PPM'):
+    data = stored(Image.fromarray(values), kind)
+    image = images.decode(data, (8, 12), 1).image
+    np.testing.assert_array_equal(image[..., 0], values)
+    colours = images.decode(data, (8, 12)).image
+    np.testing.assert_array_equal(colours, image.repeat(3, 2))
+  assert images.decode(data, (8, 12), 1).image.base is not None  # as it was stored
+
+
+def test_grey_pictures_are_written_as_grey(some, tmp_path):
+  grey = some[..., :1]
+  images.write_png(str(tmp_path / 'a.png'), grey[0], {'seed': '3'})
+  with Image.open(tmp_path / 'a.png') as picture:
+    assert picture.mode == 'L' and picture.text == {'seed': '3'}
+    np.testing.assert_array_equal(np.asarray(picture), grey[0, ..., 0])
+  np.testing.assert_array_equal(images.grid(grey, 3), images.grid(some, 3)[..., :1])
+  sheet = images.captioned(grey[:4], ['a', 'b'], 2)
+  np.testing.assert_array_equal(sheet, images.captioned(grey[:4].repeat(3, -1),
+                                                        ['a', 'b'], 2))
+  images.write_gif(str(tmp_path / 'a.gif'), grey)
+  with Image.open(tmp_path / 'a.gif') as film:
+    np.testing.assert_array_equal(np.asarray(film.convert('L')), grey[0, ..., 0])
+
+
+def test_a_file_is_read_as_grey(tmp_path):
+  halves().save(tmp_path / 'a.png')
+  found = images.read(str(tmp_path / 'a.png'), (4, 8), 1)
+  assert found.shape == (4, 8, 1)
+  expected = [0.299 * r + 0.587 * 30 + 0.114 * b for r, b in ((220, 30), (30, 220))]
+  np.testing.assert_allclose(found[:, [0, -1], 0], [expected] * 4, atol=1)

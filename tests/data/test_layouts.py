@@ -94,6 +94,23 @@ def test_the_name_of_a_folder_is_the_caption(kind, read, tmp_path):
   assert seen(read(**keys)) == {i: CLASSES[i % 3] for i in range(N)}
 
 
+@pytest.mark.parametrize('wanted, expected', [
+    ('top_folder', ['n01', 'n01', 'n02', 'n02']), ('folder', ['n01', 'a', 'b', 'c'])])
+@pytest.mark.parametrize('kind', ['folder', 'webdataset'])
+def test_folders_in_classes(kind, wanted, expected, read, tmp_path):
+  """torchvision's ImageFolder walks a class to any depth: it is the topmost folder."""
+  names = [f'{at}/{i}.png' for i, at in enumerate(('n01', 'n01/a', 'n02/b', 'n02/b/c'))]
+  (tmp_path / 'in').mkdir()
+  if kind == 'webdataset':
+    made.tar(tmp_path / 'in' / 'a.tar', [(n, made.encoded(i))
+                                         for i, n in enumerate(names)])
+  for i, name in enumerate(names if kind == 'folder' else ()):
+    (tmp_path / 'in' / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / 'in' / name).write_bytes(made.encoded(i))
+  keys = dict(source=kind, path=str(tmp_path / 'in'), caption=wanted)
+  assert seen(read(**keys)) == dict(enumerate(expected))
+
+
 @pytest.mark.parametrize('names, expected', [
     (CLASSES, CLASSES), ((), ['0', '1', '2'])])
 @pytest.mark.parametrize('kind', [pa.int64(), pa.uint8(), 'list', 'saved'])

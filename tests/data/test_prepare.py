@@ -210,3 +210,34 @@ def test_as_a_beam_pipeline(tmp_path):
   beam.run(shards.begin(plan, out), ['--runner=DirectRunner'])
   whole = prepare(c, tmp_path / 'other')
   assert shards.finish(plan, out) == whole
+
+
+@pytest.mark.parametrize('encoding', ['png', 'ppm', 'jpeg'])
+def test_grey_pictures_are_prepared_as_grey(encoding, tmp_path):
+  made.folder(tmp_path / 'in', 6)
+  smooth = Image.linear_gradient('L').resize((16, 16))
+  smooth.save(tmp_path / 'in' / 'part0' / '00000.jpg', quality=90)  # beside the .png
+  (tmp_path / 'in' / 'part0' / '00000.png').unlink()
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'), channels=1)
+  assert prepare(c, tmp_path / 'out', encoding=encoding)['settings']['channels'] == 1
+  before = sources.Pictures(c)
+  c.update(dict(source='array_record', path=str(tmp_path / 'out')))
+  after = sources.Pictures(c)
+  records = [after.sources[0][i]['image'] for i in range(6)]
+  assert {Image.open(io.BytesIO(data)).mode for data in records} == {'L'}
+  if encoding == 'jpeg':  # what is grey already stays as it is
+    assert records[0] == (tmp_path / 'in' / 'part0' / '00000.jpg').read_bytes()
+  for i in range(6):
+    assert after[i]['image'].shape == (16, 16, 1)
+    np.testing.assert_allclose(after[i]['image'] / 1.0, before[i]['image'], atol=2)
+  with pytest.raises(ValueError, match='was begun with another channels'):
+    c.update(dict(source='folder', path=str(tmp_path / 'in'), channels=3))
+    (tmp_path / 'out' / 'manifest.json').unlink()
+    prepare(c, tmp_path / 'out', encoding=encoding)
+
+
+def test_plans_of_colours_name_no_channels(tmp_path):
+  """As those of earlier versions: what was begun then goes on."""
+  made.folder(tmp_path / 'in', 3)
+  c = made.config(tmp_path, source='folder', path=str(tmp_path / 'in'))
+  assert 'channels' not in prepare(c, tmp_path / 'out')['settings']

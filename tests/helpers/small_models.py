@@ -10,5 +10,5 @@ def built(model, condition=None, autoencoder=None, *, vocab=12, length=6, size=8
   none = dict(name='none')
   return models.build(ConfigDict(dict(
       model=model, condition=condition or none, autoencoder=autoencoder or none,
-      tokenizer=dict(vocab=vocab, length=length), data=dict(size=size),
+      tokenizer=dict(vocab=vocab, length=length), data=dict(size=size, channels=3),
       diffusion=dict(learned_weight=learned_weight))))

@@ -74,8 +74,10 @@ class Bag(nn.Module):
 
 class Packed(nn.Module):
   """Pictures of half the size with four times the channels."""
+  image_channels: int = 3
   dtype: Any = jnp.float32
-  factor, channels = 2, 12
+  channels = property(lambda self: 4 * self.image_channels)
+  factor = 2
 
   def check(self):
     """There is nothing to check."""

@@ -1,9 +1,11 @@
 """What the modules promise: shapes, dtypes, identities, what they may see."""
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
+from configs import base
 from helpers.small_models import built
 import models
 from models import layers
@@ -239,3 +241,28 @@ def test_a_wrong_config_is_refused_by_name(part, change, message):
   parts[part] = parts[part] | change
   with pytest.raises(ValueError, match=message):
     built(**parts, vocab=300, length=16, size=16)
+
+
+@pytest.mark.parametrize('autoencoder, latents', [
+    (dict(name='none'), 1),
+    (dict(name='kl', width=8, channel_mult=(1, 2), num_res_blocks=1, groups=4), 4)])
+def test_pictures_of_one_channel(autoencoder, latents):
+  """In and out of the autoencoder there is one, and the backbone sees its latents."""
+  c = base.get_config()
+  c.data.update(dict(size=16, channels=1))
+  c.model.update(dict(width=8, channel_mult=(1,), num_res_blocks=1, attention=(0,),
+                      head_width=8, groups=4))
+  c.autoencoder = ConfigDict(autoencoder)
+  module = models.build(c)
+  factor = module.autoencoder.factor
+  assert module.latent_shape((16, 16)) == (16 // factor, 16 // factor, latents)
+  shapes = models.param_shapes(module, (16, 16), c.tokenizer.length)
+  assert shapes['backbone']['out']['kernel'].shape[-1] == latents
+  x = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
+  def there(params, x):
+    return module.apply({'params': params}, x, method='to_latents')
+  def back(params, z):
+    return module.apply({'params': params}, z, method='to_pixels')
+  z = jax.eval_shape(there, shapes, x)
+  assert z.shape == (2, *module.latent_shape((16, 16)))
+  assert jax.eval_shape(back, shapes, z).shape == x.shape

@@ -78,7 +78,7 @@ def draw_inputs(given: Given, key, shape, loss_ema, progress) -> dict:
 def read_batch(given: Given, params, batch, drawn, drop: bool = True):
   """(x0 f32[b *latent_shape], Context) of a batch.
 
-  A batch has 'image' uint8 [b h w 3], 'tokens' int32 [b l] and 'sizes' f32 [b 6].
+  A batch has 'image' uint8 [b h w c], 'tokens' int32 [b l] and 'sizes' f32 [b 6].
   drop: whether captions are dropped, as drawn.
   """
   apply = functools.partial(given.module.apply, {'params': params})
