@@ -19,11 +19,12 @@ from data import images, loader, problems, sources, tokenizers
 import evaluation
 from evaluation import scores
 from inference import dry_run, generation
-from inference.loading import Model, read_part, without_parts
+from inference.loading import Model, read_part
 from inference.requests import encode_prompts
 from models.conditions import CONDITIONS
 import training
 from training import checkpoint, hosts, run_log, sharding, train_state, train_step
+from training.build import drawn_params
 from training import workdir as workdirs
 
 
@@ -208,7 +209,7 @@ def train(flag):
   model = Model(c, tokenizer, built.module, None, mesh, 'training')
   def averaged():
     params = train_state.combine(state.ema[0], state.frozen)
-    return model.replace(params=without_parts(c, built.module, params))
+    return model.replace(params=drawn_params(built.objective, params))
 
   stop, window, since, tally = Stop(), [], time.monotonic(), problems.Tally()
   for step in range(first + 1, c.train.steps + 1):

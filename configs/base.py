@@ -73,6 +73,15 @@ def get_config():
 
   c.init_from = ()         # parts that start from others: (('text_encoder', folder),)
 
+  c.lora = ConfigDict(dict(  # adapters of a frozen model: docs/finetuning.md
+      layers=(),           # regexes over names of layers; (): none
+      rank=8,              # width of the adapters
+      alpha=8.0,           # they count by alpha / rank
+      rslora=False,        # by alpha / sqrt(rank)
+      dora=False,          # and the norms of kernels are trained beside
+      dropout=0.0,         # share of a layer's inputs that its adapter does not see
+  ))
+
   # A choice with options is written 'name(option=value)'. docs/diffusion.md has all.
   c.diffusion = ConfigDict(dict(
       schedule='flow',     # linear, scaled_linear, cosine, flow, edm
@@ -102,6 +111,7 @@ def get_config():
       # Tables over parameter names, of which the first regex that matches counts:
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
       lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
+      frozen_dtype='float32',  # in which frozen ones are stored; or bfloat16
       unit_rms=(('.*', False),),   # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=('exponential',),  # averages of the weights: exponential, power; drawn from
@@ -179,12 +189,12 @@ RANGES = (  # what a number must be, and the keys of which it must be that
         data.pictures data.threads data.max_caption data.max_pixels data.min_side
         tokenizer.length optim.lr train.steps train.batch train.accumulate
         train.log_every train.checkpoint_every train.keep train.max_skipped
-        sample.steps sample.batch sample.num eval.num'''),
+        sample.steps sample.batch sample.num eval.num lora.rank lora.alpha'''),
     ('above 0', lambda x: x > 0, 'optim.clip diffusion.loss_weight_cap'),
     ('from 0 to 1', lambda x: 0 <= x <= 1, '''
         data.single_share data.max_bad diffusion.augment diffusion.caption_dropout
         sample.rescale optim.decay_from'''),
-    ('from 0 to below 1', lambda x: 0 <= x < 1, 'optim.b1 optim.b2'),
+    ('from 0 to below 1', lambda x: 0 <= x < 1, 'optim.b1 optim.b2 lora.dropout'),
     ('finite and not negative', lambda x: 0 <= x < math.inf, '''
         data.workers optim.warmup train.sample_every train.eval_every
         train.averages_every diffusion.input_std diffusion.vlb'''),
@@ -213,6 +223,14 @@ def check(c):
         raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
       if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
         raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
+  usual = get_config().lora
+  for key in usual:
+    if not c.lora.layers and c.lora[key] != usual[key]:
+      raise ValueError(f'config.lora.{key} is {c.lora[key]!r}, but config.lora.layers '
+                       'names no layers to adapt.')
+  if c.optim.frozen_dtype not in ('float32', 'bfloat16'):
+    raise ValueError(f'config.optim.frozen_dtype is {c.optim.frozen_dtype!r}, not '
+                     "'float32' or 'bfloat16'.")
   for name in c.eval.more:
     check(with_evaluation(c, name))
   height_width(c.data.size)

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 
 from console import files
 from diffusion import specs
-from inference.loading import Model, without_parts
-from training import checkpoint, ema, optim, sharding, train_state
-from training.build import averages_shapes
+from inference.loading import Model
+from training import checkpoint, ema, sharding, train_state
+from training.build import (
+    averages_shapes, build_objective, drawn_params, frozen_params)
 
 
 def stored_steps(workdir: str) -> list[int]:
@@ -19,16 +20,24 @@ def stored_steps(workdir: str) -> list[int]:
   return sorted(int(name) for name in os.listdir(folder) if name.isdigit())
 
 
-def load_averages(model: Model, workdir: str, step: int,
-                  folder: str = 'averages') -> tuple:
-  """Parameters by each average of a step. Raises ValueError if they cannot be read."""
+def restored(model: Model, workdir: str, step: int, folder: str = 'averages') -> tuple:
+  """All parameters by each average of a step. Raises ValueError if they cannot be read.
+  """
   c = model.config
   shapes = averages_shapes(c, model.module, sharding.replicated(model.mesh))
   stored = checkpoint.Checkpoints(workdir, folder, read_only=True)
   found = stored.restore_ema(shapes, [step])
   if found is None:
     raise ValueError(f'{workdir}: the averages of step {step} cannot be read.')
-  return tuple(without_parts(c, model.module, params) for params in found[1])
+  return found[1]
+
+
+def load_averages(model: Model, workdir: str, step: int,
+                  folder: str = 'averages') -> tuple:
+  """What pictures are drawn with, by each average of a step: `restored`."""
+  objective = build_objective(model.config, model.module)
+  return tuple(drawn_params(objective, params)
+               for params in restored(model, workdir, step, folder))
 
 
 def best_ema(model: Model, workdir: str) -> Model:
@@ -60,13 +69,15 @@ def posthoc_ema(model: Model, workdir: str, std: float) -> Model:
                      f'{len(steps)} stored averages of {list(model.config.optim.ema)}.')
   share = ema.solve_posthoc(
       [(step, width) for step in steps for width in widths], steps[-1], std)
-  def trained_and_frozen(params):  # what is frozen is itself, not a sum of itself
-    return train_state.partition(params, optim.frozen(model.config.optim, params))
-  trained, frozen = trained_and_frozen(model.params)
-  total = jax.tree.map(jnp.zeros_like, trained)
+  c, total = model.config, None
+  objective = build_objective(c, model.module)
   for step, some in zip(steps, share.reshape(len(steps), len(widths))):
-    for weight, params in zip(some, load_averages(model, workdir, step)):
-      total = jax.tree.map(lambda x, y, w=weight: x + w * y, total,
-                           trained_and_frozen(params)[0])
-  return model.replace(params=train_state.combine(total, frozen),
+    for weight, params in zip(some, restored(model, workdir, step)):
+      # What is frozen is itself, not a sum of itself.
+      trained, frozen = train_state.partition(
+          params, frozen_params(c, objective, params))
+      total = total or jax.tree.map(jnp.zeros_like, trained)
+      total = jax.tree.map(lambda x, y, w=weight: x + w * y, total, trained)
+  params = drawn_params(objective, train_state.combine(total, frozen))
+  return model.replace(params=params,
                        source=f'step {steps[-1]}, power(std={std})')

@@ -13,7 +13,7 @@ from data import tokenizers
 from inference import hub
 import models
 from training import checkpoint, param_files, sharding, workdir as workdirs
-from training.build import averages_shapes, build_objective
+from training.build import averages_shapes, build_objective, drawn_params
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,14 +80,8 @@ def load(place: str, mesh=None, config=None, **how) -> Model:
   if found is None:
     raise ValueError(f'{place}: no checkpoint in it can be read.')
   step, averages = found
-  return Model(c, tokenizer, module, without_parts(c, module, averages[0]), mesh,
-               f'checkpoint {step}')
-
-
-def without_parts(c, module, params) -> dict:
-  """Parameters of the model, without the further parts of its objective."""
-  extra = build_objective(c, module).parts
-  return {name: part for name, part in params.items() if name not in extra}
+  params = drawn_params(build_objective(c, module), averages[0])
+  return Model(c, tokenizer, module, params, mesh, f'checkpoint {step}')
 
 
 def is_pipeline(place: str | None) -> bool:

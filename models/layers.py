@@ -1,4 +1,5 @@
 """Layers that several models share. Parameters and statistics are float32."""
+import re
 from typing import Any
 
 from flax import linen as nn
@@ -198,6 +199,19 @@ def scan_blocks(block, depth: int, policy: str, x, *args, taps=(), skips=None,
   (x, tapped), collected = scan(
       block, (x, tapped), (skips, np.arange(depth) if tapped else None))
   return x, tapped, collected
+
+
+def axes_of(name: str, p):
+  """(first, split, end): a kernel's axes first to split are inputs, the rest outputs.
+
+  name: 'a/b/kernel'. None for what is no kernel. Of stacked blocks, whose axis comes
+  first, each is a matrix of its own.
+  """
+  first = int('blocks/' in name)
+  if p.ndim < 2 + first or not name.endswith('kernel'):
+    return None
+  heads_out = re.fullmatch('.*/(text_)?(q|k|v)/kernel', name)  # [inputs, heads, ...]
+  return first, (first + 1 if heads_out else p.ndim - 1), p.ndim
 
 
 def angles(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):

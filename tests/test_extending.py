@@ -291,7 +291,7 @@ def test_an_objective(c, monkeypatch):
       terms, seen = plain.loss(params, ema, batch, drawn)
       apart = jnp.square(params['extra']['scale'] - ema['extra']['scale']).sum()
       return terms | {'momentum': weight * apart + 0 * seen['t']}, seen
-    extra = objective.Part(lambda params: {'scale': jnp.ones(3)}, trained=True)
+    extra = objective.Part(lambda key, params: {'scale': jnp.ones(3)}, trained=True)
     return objectives.Objective(plain.draw, loss, {'extra': extra})
   monkeypatch.setitem(objectives.OBJECTIVES, 'momentum', momentum)
   c.train.objective = 'momentum(weight=2.0)'

@@ -11,7 +11,8 @@ from configs import base
 import diffusion
 from diffusion import specs
 import models
-from training import augment, ema, optim, sharding, train_state, train_step
+from training import (
+    adapters, augment, ema, optim, sharding, train_state, train_step)
 from training.objectives import OBJECTIVES, Given
 
 INIT = 2**32 - 1  # folded into the seed for the first parameters; steps are below
@@ -43,10 +44,13 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   optimizer, learning_rate = optim.build(c.optim, c.train.steps)
   profiles = [specs.build(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
   init = functools.partial(init_params, c, module, objective)
-  optim.check(c.optim, jax.eval_shape(init, jax.random.key(0)))
+  params = jax.eval_shape(init, jax.random.key(0))
+  optim.check(c.optim, params)
+  adapters.check(c.lora, params, frozen_params(c, objective, params))
   make = functools.partial(
       train_state.init_state, init, optimizer, averages=len(profiles),
-      frozen=functools.partial(frozen_params, c, objective))
+      frozen=functools.partial(frozen_params, c, objective),
+      frozen_dtype=c.optim.frozen_dtype)
   key = jax.random.fold_in(jax.random.key(c.seed), INIT)
   shapes = jax.eval_shape(make, key)
   shardings = train_state.state_shardings(shapes, mesh)
@@ -78,14 +82,33 @@ def build_objective(c, module, null_tokens=None):
   if odd := sorted(set(module.scalars) - set(objective.scalars)):
     raise ValueError(f'config.model.scalars has {odd}, of which config.train.objective '
                      f'{c.train.objective!r} tells the network nothing.')
+  if c.lora.layers:
+    objective = adapters.adapted(objective, c.lora,
+                                 functools.partial(model_params, c, module))
   return objective
+
+
+def model_params(c, module, key) -> dict:
+  """First parameters of the model."""
+  return models.init_params(module, key, base.height_width(c.data.size),
+                            c.tokenizer.length)
 
 
 def init_params(c, module, objective, key) -> dict:
   """First parameters: the model's, and those of the objective's further parts."""
-  params = models.init_params(module, key, base.height_width(c.data.size),
-                              c.tokenizer.length)
-  return params | {name: part.init(params) for name, part in objective.parts.items()}
+  params = model_params(c, module, key)
+  return params | {name: part.init(jax.random.fold_in(key, i), params)
+                   for i, (name, part) in enumerate(objective.parts.items())}
+
+
+def drawn_params(objective, params) -> dict:
+  """What pictures are drawn with: the model's of all parameters, further parts folded
+  into them or left out."""
+  of_model = {name: p for name, p in params.items() if name not in objective.parts}
+  for name, part in objective.parts.items():
+    if part.fold:
+      of_model = part.fold(of_model, params[name])
+  return of_model
 
 
 def frozen_params(c, objective, params):
@@ -104,6 +127,7 @@ def averages_shapes(c, module, placed):
                           jax.random.key(0))
   params = jax.tree.map(
       lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), params)
-  trained, frozen = train_state.partition(params, frozen_params(c, objective, params))
+  trained, frozen = train_state.partition(params, frozen_params(c, objective, params),
+                                          c.optim.frozen_dtype)
   return train_state.TrainState(None, None, (trained,) * len(c.optim.ema), None, None,
                                 None, frozen)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
+from models.layers import axes_of
 from training import rules
 
 
@@ -29,18 +30,6 @@ def learning_rate(lr: float, steps: int, warmup: int, decay: str, decay_from: fl
   tail = DECAYS[decay](lr, start, max(1, steps - start))
   return optax.join_schedules([ramp, optax.constant_schedule(lr), tail],
                               [warmup, start])
-
-
-def axes_of(name: str, p):
-  """(first, split, end): a kernel's axes first to split are inputs, the rest outputs.
-
-  None for what is no kernel. Of stacked blocks each is a matrix of its own.
-  """
-  first = int('blocks/' in name)
-  if p.ndim < 2 + first or not name.endswith('kernel'):
-    return None
-  heads_out = re.fullmatch('.*/(text_)?(q|k|v)/kernel', name)  # [inputs, heads, ...]
-  return first, (first + 1 if heads_out else p.ndim - 1), p.ndim
 
 
 def matrix_of(name: str, p):

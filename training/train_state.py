@@ -4,6 +4,7 @@ from typing import Any
 from flax import struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from diffusion import time_sampling
 from training import rules, sharding
@@ -21,13 +22,21 @@ class TrainState:
   frozen: Any = None  # parameters that stay, None where trained; None if all are
 
 
-def partition(params, frozen):
-  """Parameters in two, by a tree of bool: (trained, frozen), see TrainState."""
+def partition(params, frozen, dtype: str | None = None):
+  """Parameters in two, by a tree of bool: (trained, frozen), see TrainState.
+
+  dtype: in which frozen ones are stored; None for their own. params: arrays or shapes.
+  """
   if not any(jax.tree.leaves(frozen)):
     return params, None
   def pick(which):
     return jax.tree.map(lambda p, f: p if f == which else None, params, frozen)
-  return pick(False), pick(True)
+  def stored(p):
+    if isinstance(p, jax.ShapeDtypeStruct):
+      return p.update(dtype=jnp.dtype(dtype))
+    return p.astype(dtype)
+  kept = pick(True)
+  return pick(False), jax.tree.map(stored, kept) if dtype else kept
 
 
 def combine(trained, frozen):
@@ -41,22 +50,27 @@ def combine(trained, frozen):
 def with_part(state, part: str, values):
   """A new state whose parameters below `part`, 'a/b', are a tree of other values."""
   new = rules.by_name({part: values})
+  def put(name, old):
+    if name not in new:
+      return old
+    return sharding.place(np.asarray(new[name]).astype(old.dtype, copy=False),
+                          old.sharding)
   def take(tree):
-    return jax.tree.map(lambda name, old: sharding.place(new[name], old.sharding)
-                        if name in new else old, rules.names(tree), tree)
+    return jax.tree.map(put, rules.names(tree), tree)
   return state.replace(params=take(state.params), ema=tuple(map(take, state.ema)),
                        frozen=take(state.frozen))
 
 
-def init_state(init, optimizer, key, averages: int = 1, frozen=None):
+def init_state(init, optimizer, key, averages: int = 1, frozen=None,
+               frozen_dtype: str | None = None):
   """The state before the first step, with so many averages.
 
   init: key -> parameters. frozen: parameters -> tree of bool, those that are not
-  trained; None trains all.
+  trained; None trains all. frozen_dtype: of `partition`.
   """
   params, kept = init(key), None
   if frozen:
-    params, kept = partition(params, frozen(params))
+    params, kept = partition(params, frozen(params), frozen_dtype)
   copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
   return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
                     jnp.ones(time_sampling.BINS), jnp.zeros(2, jnp.int32), kept)

@@ -277,7 +277,7 @@ def test_a_new_part_of_the_parameters_is_made_and_frozen_as_it_says(config, toke
   made = training_of(config, tokenizer)
   for trained in (False, True):
     objective = made.objective._replace(parts={'teacher': Part(
-        lambda params: jax.tree.map(lambda p: p + 1, params['backbone']), trained)})
+        lambda key, params: jax.tree.map(lambda p: p + 1, params['backbone']), trained)})
     params = init_params(config, made.module, objective, KEY)
     frozen = frozen_params(config, objective, params)
     assert set(params) == {'text_encoder', 'backbone', 'teacher'}

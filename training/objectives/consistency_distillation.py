@@ -46,5 +46,5 @@ def consistency_distillation(given: Given, *, steps: int = 50, low: float = 2.0,
                        student(ema, x_s, jnp.maximum(s, 0.5 / steps)), x_s)
     return objective.x0_error(given, 'consistency_distillation',
                               student(params, x_t, t), wanted, t, drawn['importance'])
-  teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
+  teacher = Part(lambda key, params: jax.tree.map(jnp.copy, params))
   return Objective(draw, loss, {'teacher': teacher}, ('guidance',))

@@ -34,5 +34,5 @@ def guidance_distillation(given: Given, *, low: float = 1.0,
                                  guidance=scale)(x_t, t)
     return objective.x0_error(given, 'guidance_distillation', student, guided(x_t, t),
                               t, drawn['importance'])
-  teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
+  teacher = Part(lambda key, params: jax.tree.map(jnp.copy, params))
   return Objective(draw, loss, {'teacher': teacher}, ('guidance',))

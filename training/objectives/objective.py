@@ -33,8 +33,10 @@ class Part(NamedTuple):
 
   Without gradients they stay as they are, from a row of config.init_from.
   """
-  init: Callable         # the model's first parameters -> those of this part
+  init: Callable         # (key, the model's first parameters) -> those of this part
   trained: bool = False  # whether they have gradients
+  fold: Callable | None = None  # (the model's parameters, those of this part) -> the
+                         # model's that pictures are drawn with; None: it has no part
 
 
 class Objective(NamedTuple):
@@ -79,7 +81,7 @@ def read_batch(given: Given, params, batch, drawn, drop: bool = True):
   """(x0 f32[b *latent_shape], Context) of a batch.
 
   A batch has 'image' uint8 [b h w c], 'tokens' int32 [b l] and 'sizes' f32 [b 6].
-  drop: whether captions are dropped, as drawn.
+  drop: whether captions, and activations of the text encoder, are dropped, as drawn.
   """
   apply = functools.partial(given.module.apply, {'params': params})
   x0, labels = batch['image'].astype(jnp.float32) / 127.5 - 1, None
@@ -89,7 +91,8 @@ def read_batch(given: Given, params, batch, drawn, drop: bool = True):
   tokens = batch['tokens']
   if drop:
     tokens = jnp.where(drawn['drop_caption'][:, None], given.null_tokens, tokens)
-  context = apply(tokens, batch['sizes'], method='encode')
+  rngs = {'dropout': jax.random.fold_in(drawn['dropout_keys'][0], 1)} if drop else {}
+  context = apply(tokens, batch['sizes'], method='encode', rngs=rngs)
   return x0, context.replace(augment=labels)
 
 

@@ -36,6 +36,6 @@ def progressive_distillation(given: Given, *, steps: int = 16) -> Objective:
     student = objective.denoiser(given, params, context, drawn['dropout_keys'])(x_t, t)
     return objective.x0_error(given, 'progressive_distillation', student, wanted, t,
                               drawn['importance'])
-  teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
+  teacher = Part(lambda key, params: jax.tree.map(jnp.copy, params))
   return Objective(functools.partial(objective.draw_inputs, given), loss,
                    {'teacher': teacher})

@@ -36,6 +36,6 @@ def reflow(given: Given, *, steps: int = 16, guidance: float = 1.0) -> Objective
     _, context = objective.read_batch(given, params, batch, drawn)
     predict = objective.predictor(given, params, context, drawn['dropout_keys'])
     return weighted_terms(given, params, predict, jax.lax.stop_gradient(x0), drawn)
-  teacher = Part(lambda params: jax.tree.map(jnp.copy, params))
+  teacher = Part(lambda key, params: jax.tree.map(jnp.copy, params))
   return Objective(functools.partial(objective.draw_inputs, given), loss,
                    {'teacher': teacher})
