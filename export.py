@@ -5,16 +5,19 @@ python export.py --workdir=runs/shapes --out=weights/shapes --dtype=float16
 sample.py and evaluate.py draw from the result as from the run itself. --ema=0.07 makes
 the average of that width from those that the run stored: config.train.averages_every.
 --best takes that of the best step by config.eval.best.
+Adapters of a run become part of the weights; --lora=NAME.safetensors writes them alone,
+in the --layout of PEFT and diffusers or of kohya and ComfyUI, or in our own.
 """
 import os
 import shutil
 
 from absl import flags
 
+from configs import base
 from console import command
 from console.errors import UserError, user_errors
-from console.files import atomic_write
-from inference import load
+from console.files import atomic_write, check_new_file
+from inference import adapters, load
 from inference.averages import best_ema, posthoc_ema
 from training import param_files, workdir as workdirs
 
@@ -26,9 +29,36 @@ def define_flags():
   flags.DEFINE_bool('best', False, 'The best step by config.eval.best, not the last.')
   flags.DEFINE_enum('dtype', 'float16', sorted(param_files.DTYPES),
                     'Number format of the stored weights.')
+  flags.DEFINE_string('lora', None, 'NAME.safetensors: where the adapters go, in place '
+                      'of --out.')
+  flags.DEFINE_enum('layout', 'ours', ['ours', 'peft', 'kohya'], 'Layout of --lora.')
+
+
+def without_adapters(c):
+  """The config of a model whose adapters have become part of its weights."""
+  c = c.copy_and_resolve_references()
+  c.lora = base.get_config().lora
+  return c
+
+
+def export_adapters(flag):
+  """Writes the adapters of a run alone."""
+  if flag.out or flag.ema or flag.best or flag['dtype'].present:
+    raise UserError('--lora writes float32 adapters alone: it takes no --out, no --ema, '
+                    'no --best and no --dtype.')
+  with user_errors():
+    check_new_file(flag.lora, 'lora', '.safetensors')
+    c = workdirs.load_config(flag.workdir)
+    with atomic_write(flag.lora) as new:
+      adapters.save_adapters(flag.workdir, c, new, flag.layout)
+  print(f'{flag.lora}: {os.path.getsize(flag.lora) / 1e6:.1f} MB')
 
 
 def main(flag):
+  if flag.lora:
+    return export_adapters(flag)
+  if flag['layout'].present:
+    raise UserError('--layout is for --lora.')
   if not flag.out:
     raise UserError('--out=FOLDER is needed.')
   if os.path.exists(os.path.join(flag.out, 'checkpoints')):
@@ -45,7 +75,7 @@ def main(flag):
     if flag.best:
       model = best_ema(model, flag.workdir)
     os.makedirs(flag.out, exist_ok=True)
-  workdirs.save_config(flag.out, model.config)
+  workdirs.save_config(flag.out, without_adapters(model.config))
   shutil.copy(workdirs.tokenizer_path(flag.workdir), flag.out)
   path = os.path.join(flag.out, param_files.FILE)
   with atomic_write(path) as new:

@@ -73,15 +73,24 @@ def load(place: str, mesh=None, config=None, **how) -> Model:
     params = param_files.load(os.path.join(place, param_files.FILE), shapes)
     return Model(c, tokenizer, module, sharding.place_params(params, mesh), mesh,
                  param_files.FILE)
+  step, params = restored(place, c, module, whole)
+  params = drawn_params(build_objective(c, module), params)
+  return Model(c, tokenizer, module, params, mesh, f'checkpoint {step}')
+
+
+def restored(place: str, c, module, placed):
+  """(step, all parameters by the first average) of a run's newest checkpoint.
+
+  placed: the sharding of all of them. Raises ValueError if there is none to read.
+  """
   if not workdirs.started(place):
     raise ValueError(f'{place}: the run has no checkpoint yet.')
   found = checkpoint.Checkpoints(place, read_only=True).restore_ema(
-      averages_shapes(c, module, whole))
+      averages_shapes(c, module, placed))
   if found is None:
     raise ValueError(f'{place}: no checkpoint in it can be read.')
   step, averages = found
-  params = drawn_params(build_objective(c, module), averages[0])
-  return Model(c, tokenizer, module, params, mesh, f'checkpoint {step}')
+  return step, averages[0]
 
 
 def is_pipeline(place: str | None) -> bool:

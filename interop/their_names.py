@@ -9,7 +9,8 @@ import re
 from interop import names
 
 STARTS = (  # of every family, before its own
-    (r'/', '.'), (r'\.(kernel|scale)$', '.weight'), (r'^(.*)\.block\.', r'\1.blocks[0].'),
+    (r'/', '.'), (r'\.(kernel|scale)$', '.weight'),
+    (r'^(.*)\.block\.', r'\1.blocks[0].'),
 )
 BLOCKS = (
     (r'\bblocks\[(\d+)\]', r'transformer_blocks.\1'),

@@ -157,6 +157,7 @@ def dora_ratio(kernel, adapter, scale):
   return gain * jax.lax.stop_gradient(norm_w / norm_v)
 
 
+@jax.jit  # once for all layers of one shape
 def merged_kernel(kernel, adapter, scale):
   """V of the module's docstring, in the kernel's dtype."""
   v = kernel.astype(jnp.float32) + delta(kernel, adapter, scale)

@@ -276,8 +276,9 @@ def test_a_new_part_of_the_parameters_is_made_and_frozen_as_it_says(config, toke
   """What an objective keeps beside the model: not drawn from, trained or not."""
   made = training_of(config, tokenizer)
   for trained in (False, True):
-    objective = made.objective._replace(parts={'teacher': Part(
-        lambda key, params: jax.tree.map(lambda p: p + 1, params['backbone']), trained)})
+    def first(key, params):
+      return jax.tree.map(lambda p: p + 1, params['backbone'])
+    objective = made.objective._replace(parts={'teacher': Part(first, trained)})
     params = init_params(config, made.module, objective, KEY)
     frozen = frozen_params(config, objective, params)
     assert set(params) == {'text_encoder', 'backbone', 'teacher'}
