@@ -13,7 +13,6 @@ import os
 from absl import flags
 from ml_collections import config_flags
 
-from configs import base
 from console import command, files, options
 from console.errors import UserError, user_errors, writing
 from console.progress import Progress
@@ -92,8 +91,7 @@ def main(flag):
   with user_errors():
     c = loading.config_of(place)
     options.resolve_sample(c, flag)
-    height, width = base.height_width(c.data.size)
-    size = flag.height or height, flag.width or width
+    size = options.picture_size(flag, c)
     name = flag.name or os.path.basename(os.path.abspath(place))
     items = row.items(flag.prompts, num, name)
     drawing.check(row, items, num, size)

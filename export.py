@@ -44,8 +44,8 @@ def without_adapters(c):
 def export_adapters(flag):
   """Writes the adapters of a run alone."""
   if flag.out or flag.ema or flag.best or flag['dtype'].present:
-    raise UserError('--lora writes float32 adapters alone: it takes no --out, no --ema, '
-                    'no --best and no --dtype.')
+    raise UserError('--lora writes float32 adapters alone: it takes no --out, no '
+                    '--ema, no --best and no --dtype.')
   with user_errors():
     check_new_file(flag.lora, 'lora', '.safetensors')
     c = workdirs.load_config(flag.workdir)

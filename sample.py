@@ -23,7 +23,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
 from console import command, options
 from console.errors import UserError, user_errors
 from console.files import atomic_write, check_new_file
@@ -213,7 +212,7 @@ def destroy(flag):
   if not flag.film:
     raise UserError('--destroy=PICTURE needs --film=NAME.gif to write.')
   c = config_of(flag)
-  x0 = read_image(flag.destroy, size_of(flag, c), c.data.channels)
+  x0 = read_image(flag.destroy, options.picture_size(flag, c), c.data.channels)
   with user_errors():
     schedule = diffusion.build(c.diffusion).schedule
   eps = jax.random.normal(jax.random.key(flag.seed), x0.shape)
@@ -222,12 +221,6 @@ def destroy(flag):
       jnp.linspace(0, 1, films.FRAMES))
   films.write(flag.film, np.asarray(frames))
   print(flag.film)
-
-
-def size_of(flag, c) -> tuple[int, int]:
-  """(height, width) of the pictures."""
-  height, width = base.height_width(c.data.size)
-  return flag.height or height, flag.width or width
 
 
 def editing_of(flag, model, size, request, m: int, given: dict):
@@ -263,7 +256,7 @@ def main(flag):
   c = config_of(flag)
   options.resolve_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_effects(flag, c)
-  size = size_of(flag, c)
+  size = options.picture_size(flag, c)
   given = {name: read_image(flag[name].value, size, c.data.channels)
            for name in ('image', 'mask') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)

@@ -5,7 +5,7 @@ import sys
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from configs import base
+from configs import base, validation
 from console.errors import UserError, one_line, tell, user_errors
 
 SHORT = ('steps', 'guidance', 'solver', 'batch')  # flags that stand for config.sample's
@@ -64,13 +64,19 @@ def split_commas(text: str) -> list[str]:
   return [part.strip() for part in parts if part.strip()]
 
 
+def picture_size(flag, c) -> tuple[int, int]:
+  """(height, width) by the flags of those names; else those of training."""
+  height, width = base.height_width(c.data.size)
+  return flag.height or height, flag.width or width
+
+
 def resolve_sample(c, flag, **defaults):
   """Puts what those flags say into config.sample, over `defaults`."""
   short = {k: flag[k].value for k in SHORT}
   given = {k: v for k, v in short.items() if v is not None}
   c.sample.update(defaults | config_flags.get_override_values(flag['sample']) | given)
   with user_errors():
-    base.check(c)
+    validation.check(c)
 
 
 def read_flags() -> list[str]:
@@ -130,7 +136,7 @@ def needed_config(flag, example: str = 'configs/shapes.py'):
   if not flag.config:
     raise UserError(f'--config=FILE is needed, such as {example}.')
   with user_errors():
-    base.check(flag.config)
+    validation.check(flag.config)
   return flag.config
 
 

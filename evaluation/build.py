@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from configs import base
+from configs import base, validation
 from console.errors import UserNote, tell
 from data import tokenizers
 from diffusion import specs
@@ -66,7 +66,7 @@ def planned(c) -> list[Evaluation]:
   every = c.train.eval_every
   found = [Evaluation('', every, c, build(c))] if every else []
   for name, entry in c.eval.more.items():
-    own = base.with_evaluation(c, name)
+    own = validation.with_evaluation(c, name)
     try:
       found.append(Evaluation(name, entry.every, own, build(own)))
     except ValueError as e:

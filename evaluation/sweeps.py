@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import validation
 from evaluation import scores
 from evaluation.build import measure_all, planned
 from inference import averages, dry_run, load
@@ -84,7 +84,7 @@ def changed(c, diff: Diff):
       except TypeError as e:
         raise ValueError(f'the diff {diff.name!r} sets {key!r}: {e}') from e
     try:
-      base.check(c)
+      validation.check(c)
     except ValueError as e:
       raise ValueError(f'the diff {diff.name!r}: {e}') from e
   return c

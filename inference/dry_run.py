@@ -1,7 +1,7 @@
 """Whether a config could be trained and drawn from, before anything is made."""
 import os
 
-from configs import base
+from configs import validation
 from data import sources
 from inference import sampler
 import training
@@ -15,7 +15,7 @@ def check(c, new: bool = True):
 
   Returns the mesh.
   """
-  base.check(c)
+  validation.check(c)
   sources.check_choices(c.data)
   mesh = sharding.make_mesh(**c.mesh)
   built = training.build(c, mesh)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import base
+from configs import validation
 import diffusion
 from diffusion import sampling
 from inference.loading import Model
@@ -62,7 +62,7 @@ def with_settings(c, settings: dict):
       c.sample[key] = value
     except TypeError as e:
       raise ValueError(f'config.sample.{key} is {value!r}: {e}') from e
-  base.check(c)
+  validation.check(c)
   return c
 
 

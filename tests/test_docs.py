@@ -12,7 +12,7 @@ from absl import flags
 from ml_collections import ConfigDict
 import pytest
 
-from configs import base
+from configs import base, validation
 from console import options
 from data.sources import SOURCES
 import diffusion
@@ -140,7 +140,7 @@ def test_a_command_in_the_docs_makes_sense(words):
       apply(c, name.removeprefix('config.'), text)
     elif name in options.SHORT and 'sample' in known:
       apply(c, f'sample.{name}', text)
-  base.check(c)
+  validation.check(c)
   diffusion.check_sampling(c.sample)
   if 'config' in given:
     diffusion.build_sampling(c.sample, diffusion.build(c.diffusion))

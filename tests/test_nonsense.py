@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, validation
 import diffusion
 from diffusion import editing, gaussian, guidance, losses, process, sampling, schedules
 from diffusion import specs, time_sampling, timesteps
@@ -54,9 +54,9 @@ ZERO = ('data.workers', 'data.single_share', 'data.max_bad', 'diffusion.augment'
 
 
 def refuses(c) -> str:
-  """What base.check says; '' where it says nothing."""
+  """What validation.check says; '' where it says nothing."""
   try:
-    base.check(c)
+    validation.check(c)
   except ValueError as e:
     return str(e)
   return ''

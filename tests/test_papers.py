@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
+from configs import base, validation
 import diffusion
 from diffusion import specs
 from helpers.papers import FOLDER, PAPERS, config, module
@@ -28,7 +28,7 @@ def test_a_paper_is_described_and_makes_sense(paper, name):
   c, told = config(paper, name), ' '.join(module(paper).__doc__.split())
   assert re.search(r'arXiv:\d{4}\.\d{5}', told) and 'Not as published: ' in told
   assert f'--config=configs/papers/{paper}.py' in told and 'Published' in told
-  base.check(c)
+  validation.check(c)
   sharding.check_batch(sharding.make_mesh(**c.mesh), c.train.batch, c.train.accumulate)
   _, rate = optim.build(c.optim, c.train.steps)
   assert float(rate(max(1, c.optim.warmup))) == pytest.approx(c.optim.lr)
@@ -72,7 +72,7 @@ def marked():
 @pytest.mark.parametrize('paper, name', marked())
 def test_a_reduced_paper_trains_a_step_and_draws(paper, name):
   c = config(paper, name, 'reduced')
-  base.check(c)
+  validation.check(c)
   size, length = base.height_width(c.data.size), c.tokenizer.length
   null = np.eye(1, length, dtype=np.int32)[0]
   made = training.build(c, sharding.make_mesh(1), null_tokens=null)

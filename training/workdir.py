@@ -8,7 +8,7 @@ import os
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base, validation
 from console import files
 from training import checkpoint, param_files
 
@@ -52,7 +52,7 @@ def load_config(workdir: str | None, flag: str = 'workdir'):
     if not isinstance(stored, ConfigDict):
       raise ValueError('it holds no object.')
     config = base.completed(stored)
-    base.check(config)
+    validation.check(config)
   except (ValueError, TypeError) as e:
     raise ValueError(f'{path} is not a config: {e}') from e
   return config

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors import numpy as storage
 
-from configs import base
+from configs import validation
 from console import options
 import evaluation
 from evaluation import features, gathering, grid, nearest, prompts, scores
@@ -175,7 +175,7 @@ def test_each_evaluation_has_its_own_settings(c, tokenizer):
     evaluation.planned(c)
   c.eval.more.quick.metrics = ('fid', "kid(size=4,subsets=3)")
   c.eval.best = 'quick/kid'
-  base.check(c)
+  validation.check(c)
   plan = evaluation.planned(c)
   assert [(one.name, one.every) for one in plan] == [('', 4), ('quick', 2)]
   assert plan[1].config.sample.steps == 1 and plan[0].config.sample.steps == 2
@@ -201,4 +201,4 @@ def test_an_evaluation_that_makes_no_sense_is_refused(c, entry, message):
   with c.unlocked():
     c.eval.more.a = ConfigDict(entry)
   with pytest.raises(ValueError, match=re.escape(message)):
-    base.check(c)
+    validation.check(c)

@@ -174,11 +174,11 @@ def test_the_base_may_be_stored_in_half_the_bytes(config):
     (dict(layers=()), FREEZE, 'config.lora.'),
 ])
 def test_what_makes_no_sense_is_named(config, keys, lr_scale, said):
-  from configs import base
+  from configs import validation
   c = config_of(config, **keys)
   c.optim.lr_scale = lr_scale
   with pytest.raises(ValueError, match=said):
-    base.check(c)
+    validation.check(c)
     build(c)
 
 
