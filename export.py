@@ -6,7 +6,8 @@ sample.py and evaluate.py draw from the result as from the run itself. --ema=0.0
 the average of that width from those that the run stored: config.train.averages_every.
 --best takes that of the best step by config.eval.best.
 Adapters of a run become part of the weights; --lora=NAME.safetensors writes them alone,
-in the --layout of PEFT and diffusers or of kohya and ComfyUI, or in our own.
+in the --layout of PEFT and diffusers or of kohya and ComfyUI, or in our own;
+--embedding=NAME.safetensors writes learned tokens as diffusers does.
 """
 import os
 import shutil
@@ -17,7 +18,7 @@ from configs import base
 from console import command
 from console.errors import UserError, user_errors
 from console.files import atomic_write, check_new_file
-from inference import adapters, load
+from inference import adapters, learned_tokens, load
 from inference.averages import best_ema, posthoc_ema
 from training import param_files, workdir as workdirs
 
@@ -31,6 +32,8 @@ def define_flags():
                     'Number format of the stored weights.')
   flags.DEFINE_string('lora', None, 'NAME.safetensors: where the adapters go, in place '
                       'of --out.')
+  flags.DEFINE_string('embedding', None, 'NAME.safetensors: where learned tokens go, '
+                      'in place of --out.')
   flags.DEFINE_enum('layout', 'ours', ['ours', 'peft', 'kohya'], 'Layout of --lora.')
 
 
@@ -41,22 +44,28 @@ def without_adapters(c):
   return c
 
 
-def export_adapters(flag):
-  """Writes the adapters of a run alone."""
-  if flag.out or flag.ema or flag.best or flag['dtype'].present:
-    raise UserError('--lora writes float32 adapters alone: it takes no --out, no '
-                    '--ema, no --best and no --dtype.')
+def export_alone(flag, name: str):
+  """Writes what a run learned beside frozen weights: its adapters, or its tokens."""
+  path = flag[name].value
+  if (flag.out or flag.ema or flag.best or flag['dtype'].present
+      or flag.lora and flag.embedding):
+    raise UserError(f'--{name} writes these alone, in float32: it takes no --out, no '
+                    '--ema, no --best, no --dtype, and one file at a time.')
   with user_errors():
-    check_new_file(flag.lora, 'lora', '.safetensors')
+    check_new_file(path, name, '.safetensors')
     c = workdirs.load_config(flag.workdir)
-    with atomic_write(flag.lora) as new:
-      adapters.save_adapters(flag.workdir, c, new, flag.layout)
-  print(f'{flag.lora}: {os.path.getsize(flag.lora) / 1e6:.1f} MB')
+    with atomic_write(path) as new:
+      if name == 'lora':
+        adapters.save_adapters(flag.workdir, c, new, flag.layout)
+      else:
+        learned_tokens.save_tokens(load(flag.workdir, config=c), new)
+  print(f'{path}: {os.path.getsize(path) / 1e6:.3g} MB')
 
 
 def main(flag):
-  if flag.lora:
-    return export_adapters(flag)
+  for name in ('lora', 'embedding'):
+    if flag[name].value:
+      return export_alone(flag, name)
   if flag['layout'].present:
     raise UserError('--layout is for --lora.')
   if not flag.out:

@@ -30,7 +30,7 @@ from console.progress import Progress
 from data import films, images
 import diffusion
 from diffusion import process as processes
-from inference import adapters, edits, generation, loading
+from inference import adapters, edits, generation, learned_tokens, loading
 from inference.requests import build_request
 from inference.sampler import to_uint8
 
@@ -38,7 +38,7 @@ INVERTING = 'heun'    # solver of --invert, unless --solver says another
 SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'rule', 'rescale', 'over_time',
             'interval', 'clip')  # of config.sample, noted in each picture
 EDITING = ('image', 'strength', 'mask', 'fill', 'invert', 'interpolate', 'to_seed',
-           'weak', 'lora')  # flags that are noted, too, where they are given
+           'weak', 'lora', 'embedding')  # flags that are noted, too, where given
 SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 
@@ -72,6 +72,8 @@ def define_flags():
   flags.DEFINE_integer('interpolate', None, 'Number of pictures on the way from the '
                        'first prompt and seed to the last.', lower_bound=2)
   flags.DEFINE_integer('to_seed', None, 'The last seed of --interpolate.', **SEEDS)
+  flags.DEFINE_multi_string('embedding', [], 'File of tokens learned by textual '
+                            'inversion; may be given many times.')
   flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
                             'be given many times.')
   flags.DEFINE_string('weak', None, 'Workdir of a weaker run, for autoguidance.')
@@ -261,9 +263,9 @@ def main(flag):
            for name in ('image', 'mask') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
-    model = adapters.add_adapters(
-        loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant),
-        *flag.lora)
+    model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
+    model = learned_tokens.add_tokens(model, *flag.embedding)
+    model = adapters.add_adapters(model, *flag.lora)
     weak = flag.weak and loading.load(
         flag.weak, model.mesh, loading.config_of(flag.weak, 'weak'))
     request = build_request(model.tokenizer, prompts, c.tokenizer.length, size,

@@ -49,12 +49,14 @@ def new_tokenizer(c, pictures):
   other = dict(c.init_from).get(part, '')
   if c.tokenizer.files:
     t = c.tokenizer
-    return tokenizers.public(t.files, t.lower, t.absent)
-  if workdirs.exported(other):
-    return tokenizers.load(workdirs.tokenizer_path(other))
-  if by_class:
-    return tokenizers.classes(pictures.captions(), c.condition.classes)
-  return tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+    made = tokenizers.public(t.files, t.lower, t.absent)
+  elif workdirs.exported(other):
+    made = tokenizers.load(workdirs.tokenizer_path(other))
+  elif by_class:
+    made = tokenizers.classes(pictures.captions(), c.condition.classes)
+  else:
+    made = tokenizers.train(pictures.captions(), c.tokenizer.vocab)
+  return tokenizers.add(made, c.tokenizer.added)
 
 
 def initial_parts(c, built) -> dict:
@@ -194,6 +196,9 @@ def train(flag):
       raise UserError(f'--workdir={workdir}: no checkpoint in it can be read.')
   for part, values in parts.items():
     state = train_state.with_part(state, part, values)
+  if c.tokenizer.added and not saved.steps():
+    state = train_state.with_new_tokens(
+        state, tokenizers.starts(tokenizer, c.tokenizer.added), parts)
   first = int(state.step)
   if first >= c.train.steps:
     return print(

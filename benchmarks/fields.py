@@ -25,7 +25,7 @@ PAGE = os.path.join(ROOT, 'docs', 'models.md')
 MARK = '<!-- written by benchmarks/fields.py: {} -->\n'
 TABLES = {'backbones': ('model', BACKBONES), 'conditions': ('condition', CONDITIONS),
           'autoencoders': ('autoencoder', AUTOENCODERS)}
-OURS = {'parent', 'name', 'dtype', 'image_channels'}  # fields that no config sets
+OURS = {'parent', 'name', 'dtype', 'image_channels', 'added'}  # no config sets them
 NEEDED = dict(classes=1000)         # of fields without a default
 GENERIC = 'Predicts the diffusion target of a noised picture.'
 

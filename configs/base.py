@@ -46,6 +46,8 @@ def get_config():
       files=(),            # public ones instead: ((folder or tokenizer.json, length),)
       lower=False,         # those see captions lower-cased and stripped, as PixArt's
       absent=False,        # and no caption as zeros, not as the empty one, as SDXL's
+      added=(),            # tokens to learn: ((name, words that it starts as, how many
+                           # vectors),), as ('<toy>', 'a toy', 1)
   ))
 
   c.autoencoder = ConfigDict(dict(  # none, kl; the fields of models/autoencoder.py

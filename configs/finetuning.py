@@ -42,4 +42,6 @@ def start(name: str):
   return c
 
 
-variants = paper.variants(*NAMES)
+def variants(*names):
+  """As paper.variants, of those of NAMES; of all where none is given."""
+  return paper.variants(*(names or NAMES))

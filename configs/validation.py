@@ -49,6 +49,11 @@ def check(c):
         raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
       if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
         raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
+  for row in c.tokenizer.added:
+    if not (isinstance(row, tuple) and len(row) == 3 and row[0] and row[2] > 0
+            and all(map(alike, row, ('', '', 1)))):
+      raise ValueError(f'config.tokenizer.added has {row!r}; its rows are like '
+                       "('<toy>', 'a toy', 1).")
   usual = base.get_config().lora
   for key in usual:
     if not c.lora.layers and c.lora[key] != usual[key]:

@@ -11,6 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from tokenizers import pre_tokenizers, processors
 
 from data import sentencepiece
+from data.added_tokens import ids_of
 
 PAD = 0
 
@@ -39,7 +40,7 @@ class Public:
     if caption is None and self.absent:
       return np.full(sum(length for _, length in self.parts), PAD, np.int32), 0
     for tokenizer, length in self.parts:
-      ids = tokenizer.encode(self.text(caption)).ids
+      ids = ids_of(tokenizer, self.text(caption))
       cut.append(max(0, len(ids) - length))
       row += ids[:length - 1] + ids[-1:] if cut[-1] else ids
       row += [PAD] * (length - len(ids))
@@ -51,7 +52,7 @@ class Public:
 
   def size(self, caption: str) -> int:
     """How many tokens a caption has, with what is put before and after it."""
-    return max(len(part.encode(self.text(caption)).ids) for part, _ in self.parts)
+    return max(len(ids_of(part, self.text(caption))) for part, _ in self.parts)
 
   def get_vocab_size(self) -> int:
     return max(tokenizer.get_vocab_size() for tokenizer, _ in self.parts)

@@ -9,9 +9,11 @@ import json
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from data.added_tokens import add, ids_of, starts
 from data.public import Public, from_json, public
 
-__all__ = ['Public', 'classes', 'encode', 'load', 'public', 'size', 'train']
+__all__ = ['Public', 'add', 'classes', 'encode', 'from_str', 'load', 'public', 'size',
+           'starts', 'train']
 PAD, START = 0, 1  # ids; START opens every caption, alone it is the empty caption
 SPECIAL = ['<pad>', '<start>']
 
@@ -55,20 +57,24 @@ def load(path: str) -> Tokenizer | Public:
   with open(path, 'rb') as f:
     data = f.read()
   try:
-    text = data.decode('utf-8')
-    found = json.loads(text)
-    if isinstance(found, list) or 'parts' in found:
-      return from_json(found)
-    return without_padding(Tokenizer.from_str(text))
+    return from_str(data.decode('utf-8'))
   except Exception as e:
     raise ValueError(f'{path} is not a tokenizer: {e}') from e
+
+
+def from_str(text: str) -> Tokenizer | Public:
+  """What `to_str` of either gave."""
+  found = json.loads(text)
+  if isinstance(found, list) or 'parts' in found:
+    return from_json(found)
+  return without_padding(Tokenizer.from_str(text))
 
 
 def size(tokenizer, caption: str) -> int:
   """How many tokens a caption has, with what is put before and after it."""
   if isinstance(tokenizer, Public):
     return tokenizer.size(caption)
-  return 1 + len(tokenizer.encode(caption, add_special_tokens=False).ids)
+  return 1 + len(ids_of(tokenizer, caption, add_special_tokens=False))
 
 
 def encode(tokenizer, caption: str | None, length: int) -> tuple[np.ndarray, int]:
@@ -80,7 +86,7 @@ def encode(tokenizer, caption: str | None, length: int) -> tuple[np.ndarray, int
     return tokenizer.ids(caption)
   caption = caption or ''
   try:
-    ids = [START] + tokenizer.encode(caption, add_special_tokens=False).ids
+    ids = [START] + ids_of(tokenizer, caption, add_special_tokens=False)
   except Exception as e:  # of the library, which has no class of its own for it
     raise ValueError(f'{caption!r} is not one of the classes, such as '
                      f'{min(set(tokenizer.get_vocab()) - set(SPECIAL))!r}.') from e

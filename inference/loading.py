@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import os
+import re
 from typing import Any
 
 import jax
@@ -155,6 +156,14 @@ def load_pipeline(c, mesh, variant: str | None = None) -> Model:
   return Model(c, tokenizer, module, params, mesh, 'public weights')
 
 
+def without_optional(tree, at: str, optional: str):
+  """A tree of parameters below 'a/b' without those whose names a regex matches."""
+  if not isinstance(tree, dict):
+    return tree
+  return {name: without_optional(part, f'{at}/{name}', optional)
+          for name, part in tree.items() if not re.fullmatch(optional, f'{at}/{name}')}
+
+
 def read_part(part: str, place: str, params, objective_parts=(), optional: str = ''):
   """The values of a row of config.init_from, as a tree of arrays on the host.
 
@@ -170,7 +179,7 @@ def read_part(part: str, place: str, params, objective_parts=(), optional: str =
   shapes = param_files.part_of(params, part)
   if not workdirs.exported(place):
     from interop import weights as public
-    return public.load(place, shapes)
+    return public.load(place, without_optional(shapes, part, optional))
   first, _, rest = part.partition('/')
   return param_files.load(os.path.join(place, param_files.FILE), shapes,
                           rest if first in objective_parts else part, optional)

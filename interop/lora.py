@@ -14,7 +14,7 @@ import numpy as np
 import safetensors
 
 from interop import parts
-from models.layers import axes_of
+from models.kernels import axes_of
 
 OURS = 'adapters by our names'  # in the metadata of such a file
 ROLES = {  # regex of how a name ends -> what it is of an adapter
@@ -107,21 +107,15 @@ def split(file, key: str) -> tuple[str, str]:
 def spellings(params, modules) -> dict[str, tuple[str, int | None]]:
   """{layer, as any of these files may write it: (our layer, which of its blocks)}."""
   found, bare = {}, {}
-  for module in modules:
-    names = parts.names_of(module, params)
-    ldm = parts.ldm_names(names.values()) if module.folder == 'unet' else {}
-    for (name, block), foreign in names.items():
-      if not name.endswith('/kernel'):
-        continue
-      place = name.removesuffix('/kernel'), block
-      for theirs in filter(None, (foreign, ldm.get(foreign))):
-        layer = theirs.removesuffix('.weight')
-        bare.setdefault(layer, set()).add(place)
-        found[f'{module.folder}.{layer}'] = place
-        for prefix in KOHYA.get(module.folder, ()):
-          found[f'{prefix}_{layer.replace(".", "_")}'] = place
-        if ldm:
-          found[f'diffusion_model.{layer}'] = place
+  for module, name, block, *theirs in parts.layers_of(modules, params):
+    for layer in filter(None, theirs):
+      layer = layer.removesuffix('.weight')
+      bare.setdefault(layer, set()).add((name, block))
+      starts = [f'{module.folder}.'] + ['diffusion_model.'] * (module.folder == 'unet')
+      for start in starts:
+        found[start + layer] = name, block
+      for start in KOHYA.get(module.folder, ()):
+        found[f'{start}_{layer.replace(".", "_")}'] = name, block
   return found | {layer: places.pop() for layer, places in bare.items()
                   if len(places) == 1}
 

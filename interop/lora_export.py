@@ -5,7 +5,7 @@ from safetensors import numpy as storage
 
 from interop import parts
 from interop.lora import OURS
-from models.layers import axes_of
+from models.kernels import axes_of
 
 ENDS = {  # layout -> how the names of an adapter's arrays end
     'peft': {'a': '.lora_A.weight', 'b': '.lora_B.weight',
@@ -52,25 +52,17 @@ def layer_names(params, modules, layout: str) -> dict:
   layout)}."""
   found = {}
   two = any(module.folder == 'text_encoder_2' for module in modules)
-  for module in modules:
-    if layout == 'kohya' and module.folder == 'transformer':
-      continue  # whose queries, keys and values are one layer there
-    try:
-      names = parts.names_of(module, params)
-    except ValueError:  # a module with parts that no public one has
-      continue
-    ldm = parts.ldm_names(names.values())
-    for (name, block), foreign in names.items():
-      if not name.endswith('/kernel'):
-        continue
-      layer = f'{module.folder}.{foreign.removesuffix(".weight")}'
-      if layout == 'kohya':
-        # Of XL it names layers as the original code does, of the others as diffusers.
-        unet, te = module.folder == 'unet', module.folder.removeprefix('text_encoder')
-        spelled = ldm[foreign] if unet and two else foreign
-        prefix = 'lora_unet_' if unet else f'lora_te{te.lstrip("_") or "1" * two}_'
-        layer = prefix + spelled.removesuffix('.weight').replace('.', '_')
-      found[name.removesuffix('/kernel'), block] = module, foreign, layer
+  for module, layer, block, foreign, ldm in parts.layers_of(modules, params):
+    name = f'{module.folder}.{foreign.removesuffix(".weight")}'
+    if layout == 'kohya':
+      if module.folder == 'transformer':
+        continue  # whose queries, keys and values are one layer there
+      # Of XL it names layers as the original code does, of the others as diffusers.
+      unet, te = module.folder == 'unet', module.folder.removeprefix('text_encoder')
+      spelled = ldm if unet and two else foreign
+      prefix = 'lora_unet_' if unet else f'lora_te{te.lstrip("_") or "1" * two}_'
+      name = prefix + spelled.removesuffix('.weight').replace('.', '_')
+    found[layer, block] = module, foreign, name
   return found
 
 

@@ -71,6 +71,20 @@ def names_of(module: Module, params) -> dict[tuple[str, int | None], str]:
           for (name, i), foreign in found.items()}
 
 
+def layers_of(modules, params):
+  """(module, our layer, which of its blocks, name in its files with .weight, the same
+  in the original layout of a U-Net or None) of each kernel of public modules."""
+  for module in modules:
+    try:
+      names = names_of(module, params)
+    except ValueError:  # it has a parameter that no public one has
+      continue
+    ldm = ldm_names(names.values()) if module.folder == 'unet' else {}
+    for (name, block), foreign in names.items():
+      if name.endswith('/kernel'):
+        yield (module, name.removesuffix('/kernel'), block, foreign, ldm.get(foreign))
+
+
 def places_of(module: Module, foreign: str, kernel) -> tuple[int, ...]:
   """(height, width) of a kernel, not stacked, where theirs is a convolution; else ().
 

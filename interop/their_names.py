@@ -1,8 +1,9 @@
 """What foreign checkpoints call our parameters: names.py the other way.
 
 A family is again a list of (regex, replacement), applied one after another to our
-names. What comes out is held to names.py each time: a name that does not lead back to
-the parameter is an error, so that nothing is written under a name that means another.
+names. What comes out is held to FORMS, what the family's names look like, and to
+names.py: it must lead back. So nothing is written under a name that nobody reads, or
+that means another.
 """
 import re
 
@@ -32,7 +33,7 @@ LEVELS = (
     (r'\bmiddle_', 'mid_block.resnets.'),
     (r'\.norm_(\d)\.norm\.', r'.norm\1.'), (r'\.conv_(\d)\.', r'.conv\1.'),
     (r'\.skip\.', '.conv_shortcut.'),
-    (r'(attentions\.\d+)\.self\.(q|k|v)', r'\1.to_\2'),  # one without text
+    (r'(attentions\.\d+)\.self\.(q|k|v)', r'\1.to_\2'),
     (r'(attentions\.\d+)\.self\.out', r'\1.to_out.0'),
 )
 UNET = LEVELS + (
@@ -87,6 +88,35 @@ SD3 = (
 ) + TRANSFORMER
 FAMILIES = dict(clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
 
+ATTEND = r'attn\d?\.(to_[qkv]|to_out\.0)'
+FEED = r'ff\.net\.(0\.proj|2)'
+RESNET = r'resnets\.\d+\.(norm\d|conv\d|conv_shortcut%s)'
+SAMPLED = r'|(up|down)samplers\.0\.conv'
+SPATIAL = (rf'attentions\.\d+\.(norm|proj_(in|out)|transformer_blocks\.\d+\.(norm\d|'
+           rf'{ATTEND}|{FEED}))')
+EMBEDDER = r'(%s)_embedder\.linear_\d'
+FORMS = {  # family -> regex of its names, without .weight and .bias
+    'unet': r'conv_(in|out|norm_out)|(time|add)_embedding\.linear_\d|'
+            rf'((up|down)_blocks\.\d+|mid_block)\.({RESNET % "|time_emb_proj"}|'
+            rf'{SPATIAL}{SAMPLED})',
+    'kl': r'(post_)?quant_conv|(en|de)coder\.(conv_(in|out|norm_out)|'
+          rf'(up_blocks\.\d+|down_blocks\.\d+|mid_block)\.({RESNET % ""}|'
+          rf'attentions\.0\.(group_norm|to_[qkv]|to_out\.0){SAMPLED}))',
+    'clip': r'text_projection|text_model\.(embeddings\.(token|position)_embedding|'
+            r'final_layer_norm|encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|'
+            r'layer_norm\d|mlp\.fc\d))',
+    't5': r'shared|encoder\.(final_layer_norm|block\.\d+\.layer\.\d\.(layer_norm|'
+          r'SelfAttention\.([qkvo]|relative_attention_bias)|'
+          r'DenseReluDense\.w(i_0|i_1|o)))',
+    'pixart': r'(pos_embed\.proj|proj_out|caption_projection\.linear_\d|adaln_single\.('
+              rf'linear|emb\.{EMBEDDER % "timestep|resolution|aspect_ratio"})|'
+              rf'transformer_blocks\.\d+\.({ATTEND}|{FEED}))',
+    'sd3': r'pos_embed\.proj|proj_out|context_embedder|norm_out\.linear|'
+           rf'time_text_embed\.{EMBEDDER % "timestep|text"}|transformer_blocks\.\d+\.('
+           rf'norm1(_context)?\.linear|{ATTEND}|attn\d?\.norm_(added_)?[qk]|'
+           rf'attn\.(add_[qkv]_proj|to_add_out)|{FEED}|ff_context\.net\.(0\.proj|2))'}
+TABLES = r'(transformer_blocks\.\d+\.)?scale_shift_table'  # PixArt's, without an end
+
 
 def theirs(family: str, shapes: dict) -> dict[tuple[str, int | None], str]:
   """{(our name, which of the stacked blocks, None if not stacked): foreign name}.
@@ -105,8 +135,9 @@ def theirs(family: str, shapes: dict) -> dict[tuple[str, int | None], str]:
       new = re.sub(regex, replacement, new)
     found[place] = new
   back = names.ours(family, found.values())
+  form = rf'({FORMS[family]})\.(weight|bias)|{TABLES}'
   for place, foreign in found.items():
-    if back[foreign] != place:
+    if back[foreign] != place or not re.fullmatch(form, foreign):
       raise ValueError(f'the parameter {place[0]!r} has no name in checkpoints of the '
                        f'family {family!r}: they have no such part.')
   return found

@@ -17,14 +17,16 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
   Args:
     c: a config, of which `model`, `condition` and `autoencoder` (each has `name` and
       the fields of that module; the first has `dtype` for all), `tokenizer.length`,
-      `data.size` (pixels: a side, or height and width), `data.channels` and
-      `diffusion.learned_weight` are read.
-    vocab: tokens of the tokenizer; None for config.tokenizer.vocab.
+      `tokenizer.added`, `data.size` (pixels: a side, or height and width),
+      `data.channels` and `diffusion.learned_weight` are read.
+    vocab: tokens of the tokenizer, with those of config.tokenizer.added; None for
+      config.tokenizer.vocab, without.
 
   Raises ValueError for an unknown name, dtype or field, or one that makes no sense,
   with what is accepted.
   """
-  vocab = c.tokenizer.vocab if vocab is None else vocab
+  added = sum(vectors for _, _, vectors in c.tokenizer.get('added', ()))
+  vocab = c.tokenizer.vocab if vocab is None else vocab - added
   length, size, fields = c.tokenizer.length, c.data.size, dict(c.model)
   dtype = fields.pop('dtype', 'float32')
   if dtype not in DTYPES:
@@ -36,7 +38,7 @@ def build(c, vocab: int | None = None) -> text_to_image.TextToImage:
   backbone = build_module(BACKBONES, fields, 'config.model', dtype=dtype,
                           channels=autoencoder.channels)
   encoder = build_module(CONDITIONS, c.condition, 'config.condition', dict(
-      vocab=vocab, length=length), dtype=dtype)
+      vocab=vocab, length=length), added=added, dtype=dtype)
   uncertainty = text_to_image.Uncertainty() if c.diffusion.learned_weight else None
   model = text_to_image.TextToImage(encoder, backbone, autoencoder, uncertainty)
   model.check(tuple(size) if isinstance(size, tuple | list) else (size, size))
@@ -55,14 +57,20 @@ def build_module(table, given, key: str, required=None, **ours):
   """table[given['name']] of the other fields given, checked by themselves.
 
   required: values of fields that have no default, for a module that has them. ours: of
-  fields that every module has. The user may give neither.
+  fields that every module has, or that may be left out if they are 0. The user may give
+  neither.
   """
   fields = dict(given)
   name = fields.pop('name', None)
   if name not in table:
     raise ValueError(f'{key}.name is {name!r}, not one of {sorted(table)}.')
-  known = {field.name: field.default for field in dataclasses.fields(table[name])
-           if field.name not in {'parent', 'name', *ours}}
+  every = {field.name: field.default for field in dataclasses.fields(table[name])}
+  if ours.get('added') and 'added' not in every:
+    raise ValueError(f'config.tokenizer.added has tokens to learn; {key} {name!r} has '
+                     'no place for them.')
+  known = {field: usual for field, usual in every.items()
+           if field not in {'parent', 'name', *ours}}
+  ours = {field: value for field, value in ours.items() if field in every}
   bare = {field for field, usual in known.items() if usual is dataclasses.MISSING}
   ours |= {field: value for field, value in (required or {}).items() if field in bare}
   known = {field: usual for field, usual in known.items() if field not in ours}

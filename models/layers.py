@@ -1,5 +1,4 @@
 """Layers that several models share. Parameters and statistics are float32."""
-import re
 from typing import Any
 
 from flax import linen as nn
@@ -72,6 +71,27 @@ class Norm(nn.Module):
                 epsilon=self.eps, name='norm')
     layer = nn.GroupNorm(self.groups, **args) if self.groups else nn.LayerNorm(**args)
     return layer(x).astype(x.dtype)
+
+
+class Embed(nn.Module):
+  """A table of tokens, and a parameter of its own for those that were added, whose ids
+  come after: textual inversion learns it alone (arXiv:2208.01618)."""
+  vocab: int
+  width: int
+  std: float
+  added: int = 0
+
+  @nn.compact
+  def __call__(self, tokens):
+    """tokens: int32[b l]. Returns [b l width]."""
+    init = nn.initializers.normal(self.std)
+    table = self.param('embedding', init, (self.vocab, self.width))
+    x = jnp.take(table, tokens, axis=0, mode='clip')
+    if not self.added:
+      return x
+    new = self.param('new', init, (self.added, self.width))
+    more = jnp.take(new, tokens - self.vocab, axis=0, mode='clip')
+    return jnp.where((tokens < self.vocab)[..., None], x, more)
 
 
 class Modulation(nn.Module):
@@ -199,19 +219,6 @@ def scan_blocks(block, depth: int, policy: str, x, *args, taps=(), skips=None,
   (x, tapped), collected = scan(
       block, (x, tapped), (skips, np.arange(depth) if tapped else None))
   return x, tapped, collected
-
-
-def axes_of(name: str, p):
-  """(first, split, end): a kernel's axes first to split are inputs, the rest outputs.
-
-  name: 'a/b/kernel'. None for what is no kernel. Of stacked blocks, whose axis comes
-  first, each is a matrix of its own.
-  """
-  first = int('blocks/' in name)
-  if p.ndim < 2 + first or not name.endswith('kernel'):
-    return None
-  heads_out = re.fullmatch('.*/(text_)?(q|k|v)/kernel', name)  # [inputs, heads, ...]
-  return first, (first + 1 if heads_out else p.ndim - 1), p.ndim
 
 
 def angles(h: int, w: int, width: int, start=(0.0, 0.0), step: float = 1.0):

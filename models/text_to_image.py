@@ -86,9 +86,10 @@ class TextToImage(nn.Module):
 
   @property
   def optional_params(self) -> str:
-    """A regex of parameters without which the module computes the same as at first:
-    those that embed Scalars beyond t."""
-    return f'(.*/)?({"|".join(self.scalars) or "-"})/(up|down)/(kernel|bias)'
+    """A regex of parameters that other weights may lack: those that embed Scalars
+    beyond t, without effect at first, and tokens that are learned."""
+    return (f'(.*/)?({"|".join(self.scalars) or "-"})/(up|down)/(kernel|bias)|'
+            '(.*/)?embed/new')
 
   def predict(self, x, scalars, context, taps=()):
     """The diffusion target of x [b *latent_shape], and what is learned beyond it.

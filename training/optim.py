@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import optax
 from optax import contrib
 
-from models.layers import axes_of
+from models.kernels import axes_of
 from training import rules
 
 

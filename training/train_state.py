@@ -61,6 +61,23 @@ def with_part(state, part: str, values):
                        frozen=take(state.frozen))
 
 
+def with_new_tokens(state, starts, given):
+  """A new state whose learned tokens start as others of their tables.
+
+  starts: int[tokens], ids of the others; -1 leaves one as drawn. given: {part: values}
+  that the state has from elsewhere: tokens among them stay.
+  """
+  params = rules.by_name(combine(state.params, state.frozen))
+  there = {f'{part}/{name}' for part, values in given.items()
+           for name in rules.by_name(values)}
+  for name, new in params.items():
+    part, _, leaf = name.rpartition('/')
+    if leaf == 'new' and name not in there:
+      rows = jnp.where(starts[:, None] < 0, new, params[f'{part}/embedding'][starts])
+      state = with_part(state, part, {'new': rows})
+  return state
+
+
 def init_state(init, optimizer, key, averages: int = 1, frozen=None,
                frozen_dtype: str | None = None):
   """The state before the first step, with so many averages.

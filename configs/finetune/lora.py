@@ -10,7 +10,7 @@ diffusers' scripts. The base lies in bfloat16 and has no gradient.
 from configs import finetuning
 
 
-@finetuning.variants
+@finetuning.variants()
 def get_config(name):
   c = finetuning.start(name)
   c.lora.update(dict(layers=(finetuning.ATTENTION,), rank=8, alpha=8.0))

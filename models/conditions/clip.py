@@ -45,6 +45,7 @@ class CLIP(nn.Module):
     pad: the token that stands after the last end where it was trained. Ours have 0
       there.
     skip: the text is what the last block but `skip` gives; but for 0, not normalised.
+    added: tokens that are learned beside the table.
     pooled: the summary of a caption: 'none'; 'end', the last block's state, normalised,
       where the caption first ends; 'projection', that one projected to where pictures
       are.
@@ -59,6 +60,7 @@ class CLIP(nn.Module):
   end: int = 0
   skip: int = 0
   pooled: str = 'none'
+  added: int = 0
   dtype: Any = jnp.float32
   positive = ('width', 'depth', 'heads')
   choices = dict(act=ACTS, pooled=('none', 'end', 'projection'))
@@ -79,8 +81,8 @@ class CLIP(nn.Module):
     b, l = tokens.shape
     ends = tokens == (self.end or self.vocab - 1)
     after = jnp.cumsum(ends[:, ::-1], 1)[:, ::-1] == 0
-    x = nn.Embed(self.vocab, self.width, embedding_init=nn.initializers.normal(0.02),
-                 name='embed')(jnp.where(after, self.pad, tokens))
+    x = layers.Embed(self.vocab, self.width, 0.02, self.added, name='embed')(
+        jnp.where(after, self.pad, tokens))
     x = x + self.param('positions', nn.initializers.normal(0.01),
                        (self.length, self.width))[:l]
     block = Block(self.heads, self.act, self.dtype, name='blocks')

@@ -18,7 +18,8 @@ def two_clips(module, *projections: str):
                 module.pads or (end, 0), projections, NAMES)
   return [clip.CLIP(
       vocab=module.vocab, end=end, width=width, depth=depth, heads=heads, act=act,
-      pad=pad, skip=1, pooled=pooled, dtype=module.dtype, name=name)
+      pad=pad, skip=1, pooled=pooled, added=getattr(module, 'added', 0),
+      dtype=module.dtype, name=name)
           for width, depth, heads, act, pad, pooled, name in columns]
 
 
@@ -57,6 +58,7 @@ class SDXLText(nn.Module):
       after it, of either CLIP; () for the end, and 0.
     separate: each has tokens of its own, one after the other.
     widths, depths, heads: of the two transformers.
+    added: tokens that are learned beside the tables of both.
     zeros: the empty caption is zeros, text and pooled, in place of what the encoders
       make of it. A row of tokens that are all 0, no caption, is so in any case.
   """
@@ -68,6 +70,7 @@ class SDXLText(nn.Module):
   pads: tuple[int, ...] = ()
   separate: bool = False
   zeros: bool = True
+  added: int = 0
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
   positive = ('widths', 'depths', 'heads')

@@ -14,12 +14,14 @@ class Text(nn.Module):
     vocab, length: number of tokens, of which id 0 pads, and most of a caption: those of
       the tokenizer.
     width, depth, heads: of the transformer.
+    added: tokens that are learned beside the table.
   """
   vocab: int
   length: int
   width: int = 128
   depth: int = 2
   heads: int = 4
+  added: int = 0
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
   positive = ('width', 'depth', 'heads')
@@ -33,7 +35,7 @@ class Text(nn.Module):
     """tokens: int32[b l]. Returns the Context: text [b l d], mask, pooled [b d]."""
     mask = tokens != 0
     small = nn.initializers.normal(0.02)
-    x = nn.Embed(self.vocab, self.width, embedding_init=small, name='embed')(tokens)
+    x = layers.Embed(self.vocab, self.width, 0.02, self.added, name='embed')(tokens)
     x = x + self.param('positions', small, (self.length, self.width))[:tokens.shape[1]]
     x = x.astype(self.dtype)
     for i in range(self.depth):

@@ -46,7 +46,8 @@ def eps(model):
   return run
 
 
-@pytest.mark.parametrize('name', [name for name in DRAWN if name != 'none'])
+@pytest.mark.parametrize('name', sorted(
+    set(DRAWN) - {'none', 'embedding'}))
 def test_a_file_computes_what_it_computes_in_peft(name, model, eps):
   got = eps(adapters.add_adapters(model, str(MADE / name)).params)
   assert abs(DRAWN[name] - DRAWN['none']).max() > 0.2

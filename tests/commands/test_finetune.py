@@ -1,0 +1,181 @@
+"""The configs of fine-tuning: what they train, and that they run as their texts say."""
+import importlib
+import pathlib
+import re
+
+import jax
+import numpy as np
+from PIL import Image
+import pytest
+
+from configs import base, finetuning
+from helpers.commands import train
+import inference
+from inference import adapters, learned_tokens
+import models
+import training
+from training import rules, sharding, train_state
+
+FOLDER = pathlib.Path(finetuning.__file__).parent / 'finetune'
+FILES = sorted(path.stem for path in FOLDER.glob('*.py'))
+
+
+def module(name):
+  return importlib.import_module(f'configs.finetune.{name}')
+
+
+CASES = [(name, variant) for name in FILES for variant in module(name).get_config.names]
+TRAINED = {'lora': 'lora/.*', 'dreambooth': 'lora/.*',
+           'textual_inversion': 'text_encoder/(.*/)?embed/new'}
+ALWAYS = {('lora', 'sd15'), ('dreambooth', 'shapes'), ('textual_inversion', 'shapes')}
+COUNTS = {  # numbers that are trained; LoRA's of rank 8 is twice the published 797,184
+    ('lora', 'sd15'): 1_594_368, ('dreambooth', 'sd15'): 3_188_736,
+    ('textual_inversion', 'sd15'): 768, ('textual_inversion', 'sdxl'): 768 + 1280}
+
+
+@pytest.mark.parametrize('name', FILES)
+def test_a_config_is_described(name):
+  told = ' '.join(module(name).__doc__.split())
+  assert f'--config=configs/finetune/{name}.py' in told
+  assert re.search(r'arXiv:\d{4}\.\d{5}', told)
+
+
+def marked():
+  """Each file at one size in every run of the tests; `make long` has the others."""
+  return [pytest.param(*case, marks=() if case in ALWAYS else pytest.mark.long)
+          for case in CASES]
+
+
+@pytest.mark.parametrize('name, variant', marked())
+def test_a_config_trains_what_it_says(name, variant):
+  c = module(name).get_config(variant)
+  base.check(c)
+  full = (name, variant) in COUNTS
+  if not full:  # a small one of the same names
+    c = module(name).get_config(f'{variant},reduced')
+  made = training.build(c, sharding.make_mesh(1))
+  for at in rules.by_name(made.shapes.params):
+    assert re.fullmatch(TRAINED[name], at)
+  if full:
+    assert train_state.count(made.shapes.params) == COUNTS[name, variant]
+    assert {x.dtype.name for x in jax.tree.leaves(made.shapes.frozen)} == {'bfloat16'}
+
+
+def hearts(folder, captions):
+  """Pictures of a shape that the shapes world does not have."""
+  folder.mkdir(parents=True)
+  x, y = np.meshgrid(np.linspace(-1.4, 1.4, 20), np.linspace(1.4, -1.4, 20))
+  heart = (x**2 + y**2 - 1) ** 3 - x**2 * y**3 < 0
+  for i in range(4):
+    image = np.full((32, 32, 3), 240, np.uint8)
+    image[2 + 3 * i:22 + 3 * i, 10 - 3 * i:30 - 3 * i][heart] = (235, 110, 170)
+    Image.fromarray(image).save(folder / f'{i}.png')
+    (folder / f'{i}.txt').write_text(captions)
+  return folder
+
+
+def run(commands, root, name, captions, *flags):
+  """Trains a config for a few steps from the weights that the project ships."""
+  folder = hearts(root / f'{name} pictures' / 'a sks heart', captions)
+  code, out, err = commands.run(
+      'train.py', f'--config=configs/finetune/{name}.py:shapes',
+      f'--workdir={root}/{name}', f'--config.data.path={folder}',
+      f'--config.data.dir={root}/data', '--config.train.steps=4',
+      '--config.train.batch=4', '--config.train.log_every=2', *flags,
+      '--config.train.checkpoint_every=4', '--config.train.sample_every=0')
+  assert code == 0, err
+  return root / name
+
+
+def pictures(commands, root, *flags):
+  out = root / 'out.png'
+  code, _, err = commands.run('sample.py', *flags, '--steps=3', '--num=2',
+                              f'--out={out}')
+  assert code == 0, err
+  with Image.open(out) as image:
+    return np.asarray(image), image.text
+
+
+def export(commands, *flags):
+  code, _, err = commands.run('export.py', *flags)
+  assert code == 0, err
+
+
+def test_adapters_from_training_to_pictures(commands, root):
+  """In a run, merged into an export, and alone beside the base: the same picture."""
+  short = ('--config.train.steps=10', '--config.train.checkpoint_every=10')
+  code, _, err = commands.run(*train(root, 'base'), *short)
+  assert code == 0, err
+  export(commands, f'--workdir={root}/base', f'--out={root}/weights', '--dtype=float32')
+  starts = tuple((part, f'{root}/weights') for part in ('text_encoder', 'backbone'))
+  code, out, err = commands.run(
+      *train(root, 'adapted'), *short, f'--config.init_from={starts}',
+      "--config.lora.layers=('backbone/blocks/(self/.*|mlp/up)',)",
+      "--config.optim.lr_scale=(('lora/.*', 1.0), ('.*', 0.0))",
+      '--config.optim.frozen_dtype=bfloat16')
+  assert code == 0 and re.search(r'^[\d,]+ parameters, [\d,]+ more frozen', out), err
+  workdir, file = f'{root}/adapted', root / 'a.safetensors'
+  export(commands, f'--workdir={workdir}', f'--out={root}/merged', '--dtype=float32')
+  export(commands, f'--workdir={workdir}', f'--lora={file}')
+  before = inference.load(f'{root}/weights')
+  def drawn(params):  # by one compiled program
+    return inference.generate(before.replace(params=params), ['a red ring'], steps=3)
+  of_run = drawn(inference.load(workdir).params)
+  np.testing.assert_array_equal(of_run, drawn(inference.load(f'{root}/merged').params))
+  base_of_run = jax.tree.map(  # which lies in bfloat16
+      lambda p: p.astype('bfloat16'), before.params)
+  for given, expected in ((str(file), of_run), (f'{file}:0', drawn(base_of_run))):
+    model = inference.add_adapters(before.replace(params=base_of_run), given)
+    np.testing.assert_array_equal(drawn(model.params), expected)
+  _, notes = pictures(commands, root, f'--workdir={root}/weights', f'--lora={file}:2',
+                      '--prompt=a red ring')
+  assert 'a.safetensors:2' in notes['lora']
+  code, _, err = commands.run('export.py', f'--workdir={workdir}', '--layout=peft',
+                              f'--lora={root}/peft.safetensors')
+  assert code == 2 and "has no name in the layout 'peft'" in err
+  assert not list(root.glob('peft.safetensors*'))
+  code, _, err = commands.run('export.py', f'--workdir={root}/base',
+                              f'--lora={root}/none.safetensors')
+  assert code == 2 and 'has no adapters' in err
+
+
+@pytest.mark.long
+def test_a_style_is_learned(commands, root):
+  workdir = run(commands, root, 'lora', 'a pink heart')
+  pictures(commands, root, f'--workdir={workdir}', '--prompt=a pink heart')
+
+
+@pytest.mark.long
+def test_a_word_is_learned_and_read_back(commands, root):
+  workdir = run(commands, root, 'textual_inversion', 'a <toy>')
+  drawn, _ = pictures(commands, root, f'--workdir={workdir}', '--prompt=a <toy>')
+  file = root / 'toy.safetensors'
+  export(commands, f'--workdir={workdir}', f'--embedding={file}')
+  export(commands, f'--workdir={workdir}', f'--out={root}/whole', '--dtype=float32')
+  for flags in (('--workdir=weights/shapes', f'--embedding={file}'),
+                (f'--workdir={root}/whole',)):
+    again, _ = pictures(commands, root, *flags, '--prompt=a <toy>')
+    assert abs(again.astype(int) - drawn).max() <= 1
+
+
+@pytest.mark.long
+def test_a_subject_beside_its_class(commands, root):
+  """Half of the pictures are what the model drew itself, by a folder's name."""
+  prior = root / 'prior' / 'a red circle'
+  prior.mkdir(parents=True)
+  code, _, err = commands.run('sample.py', '--workdir=weights/shapes', '--steps=3',
+                              '--prompt=a red circle', '--num=4', f'--out={prior}/')
+  assert code == 0, err
+  subject = hearts(root / 'subject' / 'a sks heart', 'x').parent
+  mixture = tuple((1.0, {'path': str(path)}) for path in (subject, prior.parent))
+  workdir = run(commands, root, 'dreambooth', 'x', f'--config.data.mixture={mixture}')
+  pictures(commands, root, f'--workdir={workdir}', '--prompt=a sks heart')
+
+
+def test_from_python():
+  """What docs/finetuning.md shows."""
+  model = inference.load('weights/shapes')
+  assert inference.add_adapters(model) is not None
+  assert learned_tokens.add_tokens(model) is model
+  assert adapters.modules_of(model.config, model.module)[0].family == 'unet'
+  assert isinstance(model.module, models.text_to_image.TextToImage)
