@@ -172,9 +172,11 @@ def test_a_subject_beside_its_class(commands, root):
   pictures(commands, root, f'--workdir={workdir}', '--prompt=a sks heart')
 
 
-def test_from_python():
+def test_from_python(tmp_path):
   """What docs/finetuning.md shows."""
   model = inference.load('weights/shapes')
+  with pytest.raises(ValueError, match='has no adapters'):
+    adapters.save_adapters('weights/shapes', model.config, str(tmp_path / 'a'), 'ours')
   assert inference.add_adapters(model) is not None
   assert learned_tokens.add_tokens(model) is model
   assert adapters.modules_of(model.config, model.module)[0].family == 'unet'
