@@ -49,8 +49,9 @@ SENSE = {'seed': (0,), 'optim.clip': (INF,), 'diffusion.loss_weight_cap': (INF,)
          'sample.guidance': (-1, 0)}
 ZERO = ('data.workers', 'data.single_share', 'data.max_bad', 'diffusion.augment',
         'diffusion.caption_dropout', 'lora.dropout', 'diffusion.input_std',
-        'diffusion.vlb', 'optim.b1', 'optim.b2', 'optim.warmup', 'optim.decay_from', 'sample.rescale',
-        'train.sample_every', 'train.eval_every', 'train.averages_every')
+        'diffusion.vlb', 'optim.b1', 'optim.b2', 'optim.warmup', 'optim.decay_from',
+        'sample.rescale', 'train.sample_every', 'train.eval_every',
+        'train.averages_every')
 
 
 def refuses(c) -> str:

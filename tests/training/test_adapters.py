@@ -106,7 +106,7 @@ def test_a_resumed_run_goes_on_bitwise(made, four, tmp_path):
 def losses(c):
   """(Training, parameters -> (loss, gradient)) of one batch, and one draw."""
   made = build(c)
-  drawn = made.objective.draw(KEY, (8, 16, 16, 3), jnp.ones(64))
+  drawn = made.objective.draw(KEY, (8, 16, 16, 3), jnp.ones(64), jnp.zeros(()))
   def loss(params):
     terms, _ = made.objective.loss(params, params, batch_of(0), drawn)
     return sum(terms.values()).mean()
