@@ -116,8 +116,9 @@ def test_a_gradient_reaches_the_rows_that_a_caption_names():
   c = dict(name='text', width=8, depth=1, heads=2)
   module = models.build(ConfigDict(dict(
       model=dict(DIT), condition=c, autoencoder=dict(name='none'),
-      data=dict(size=8, channels=3), diffusion=dict(learned_weight=False), tokenizer=dict(
-          vocab=12, length=6, added=(('<a>', '', 1), ('<b>', '', 1))))))
+      data=dict(size=8, channels=3), diffusion=dict(learned_weight=False),
+      tokenizer=dict(vocab=12, length=6,
+                     added=(('<a>', '', 1), ('<b>', '', 1))))))
   params = jax.jit(lambda key: models.init_params(module, key, (8, 8), 6))(KEY)
   def total(new):
     tree = learned_tokens.with_tables(params, {
