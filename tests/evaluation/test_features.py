@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from safetensors import numpy as storage
 
+from data.sources import shapes
 from evaluation import features
 from evaluation.features import loading, lpips, networks, resampling, vit
+from examples import shapes_features
 from helpers import references, seeded
 from models.conditions import clip
 
@@ -226,6 +228,24 @@ def test_a_missing_file_is_a_line_that_says_what_to_fetch(name, tmp_path, monkey
     assert file.sha256 in said and f'--part={file.part}' * bool(file.part) in said
   with pytest.raises(FileNotFoundError, match='elsewhere is missing: fetch'):
     features.load(name, 'elsewhere')
+
+
+def test_the_network_of_the_repository_knows_the_shapes_world():
+  """All objects of 80% of unseen scenes, says examples/shapes_features.py."""
+  scenes = shapes.SPLITS['test']
+  network = features.load('shapes')
+  rng = np.random.default_rng(3)
+  some = [scenes[i] for i in rng.integers(len(scenes), size=200)]
+  pictures = np.stack([shapes.draw(scene, rng, (64, 64)) for scene in some])
+  out = network.apply(network.params, network.preprocess(pictures))
+  wanted = [shapes_features.labels(scene) for scene in some]
+  objects = np.stack([one['objects'] for one in wanted])
+  assert np.mean(np.all((out['objects'] > 0) == objects, 1)) > 0.7
+  relation = np.array([one['relation'] for one in wanted])
+  assert np.mean(np.argmax(out['relation'], 1) == relation) > 0.85
+  assert abs(np.mean(np.square(out['pool'])) - 1) < 0.3
+  with pytest.raises(FileNotFoundError, match='elsewhere is missing: it is a file of'):
+    features.load('shapes', 'elsewhere')
 
 
 def test_the_page_has_every_row():
