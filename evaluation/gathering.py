@@ -36,8 +36,11 @@ KINDS = {
 
 @functools.cache
 def network(name: str, preprocessing: str = ''):
-  """A FeatureNetwork, read once. Raises as features.load."""
-  return features.load(name, preprocessing=preprocessing or None)
+  """A FeatureNetwork, read once, that takes grey pictures, too. As features.load."""
+  found = features.load(name, preprocessing=preprocessing or None)
+  def preprocess(pictures):
+    return found.preprocess(pictures.repeat(3 // pictures.shape[-1], -1))
+  return found._replace(preprocess=preprocess)
 
 
 @functools.cache

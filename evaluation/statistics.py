@@ -19,7 +19,8 @@ from evaluation import gathering, prompts
 from evaluation.moments import of_covariance
 from training import hosts, sharding
 
-CONTENT = ('crop', 'max_pixels', 'min_side')  # keys of config.data that count
+# Keys of config.data on which the pixels of a true picture depend.
+CONTENT = ('crop', 'channels', 'max_pixels', 'min_side')
 STANDARD = {'pool': ('mu', 'sigma', 'feats'),
             'spatial': ('mu_s', 'sigma_s', 'feats_s')}
 

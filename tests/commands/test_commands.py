@@ -372,7 +372,7 @@ BAD = {
     'sample: destroy text': ('{sample} --destroy={root}/tiny.py --film={root}/x.gif',
                              'not a picture'),
     'evaluate: unknown metric': ('evaluate.py --workdir={run} --metrics=fid9',
-                                 "'fid9' is not one of"),
+                                 "'fid9', not one of"),
     'evaluate: no run': ('evaluate.py --workdir={root}/nothing', 'holds no run'),
     'export: no out': ('export.py --workdir={run}', '--out=FOLDER'),
     'export: dtype': ('export.py --workdir={run} --out={root}/x --dtype=int4', 'dtype'),

@@ -139,6 +139,13 @@ def test_the_aesthetic_head_is_its_layers_one_after_another(tmp_path):
     clip.read_head(path)
 
 
+def test_grey_pictures_are_compared_as_such_in_colour():
+  grey = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 1), np.uint8)
+  network = gathering.network('inception')
+  np.testing.assert_array_equal(network.preprocess(grey),
+                                network.preprocess(grey.repeat(3, -1)))
+
+
 # A grid of settings.
 
 def test_a_grid_is_every_combination():
