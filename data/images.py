@@ -196,7 +196,7 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
 
   Small pictures are enlarged by whole factors, so that a person can see their pixels.
   """
-  pictures = pictures.repeat(3 // pictures.shape[-1], -1)
+  pictures = as_colours(pictures)
   zoom = max(1, 96 // pictures.shape[1])
   pictures = pictures.repeat(zoom, 1).repeat(zoom, 2)
   font, rows = ImageFont.load_default(15), []
@@ -208,6 +208,11 @@ def captioned(pictures: np.ndarray, captions: list[str], columns: int) -> np.nda
     ImageDraw.Draw(label).text((5, 3), text, fill='black', font=font)
     rows += [np.asarray(label), row]
   return np.concatenate(rows)
+
+
+def as_colours(pictures: np.ndarray) -> np.ndarray:
+  """[... c] -> [... 3]: grey becomes three channels alike."""
+  return pictures.repeat(3 // pictures.shape[-1], -1)
 
 
 def pillow(picture: np.ndarray):

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from data import images
 from evaluation import features, moments, resuming
 from evaluation.scores import Need
 from training import sharding
@@ -54,8 +55,7 @@ def extractor(name: str, preprocessing: str, mesh):
   params = jax.device_put(found.params, sharding.replicated(mesh))
   apply = jax.jit(found.apply)
   def extract(pictures):
-    pictures = pictures.repeat(3 // pictures.shape[-1], -1)
-    prepared = sharding.shard_local(found.preprocess(pictures), mesh)
+    prepared = sharding.shard_local(found.preprocess(images.as_colours(pictures)), mesh)
     return sharding.gather(apply(params, prepared))
   return extract
 

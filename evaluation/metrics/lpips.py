@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from data import images
 from diffusion import specs
 from evaluation import gathering, prompts, scores
 
@@ -42,13 +43,13 @@ def lpips(c, of: str = 'prompts') -> scores.Metric:
 
 
 def distances(a, b) -> np.ndarray:
-  """LPIPS of pairs uint8[n h w 3], f64[n]."""
+  """LPIPS of pairs uint8[n h w c], f64[n]."""
   network, found = gathering.network('lpips'), []
   apply = pair_distance(network.apply)
   for i in range(0, len(a), BATCH):
     some = np.minimum(np.arange(i, i + BATCH), len(a) - 1)  # the last is filled up
-    found.append(np.asarray(apply(network.params, network.preprocess(a[some]),
-                                  network.preprocess(b[some])))[:len(a) - i])
+    found.append(np.asarray(apply(network.params, *(
+        network.preprocess(images.as_colours(x[some])) for x in (a, b))))[:len(a) - i])
   return np.float64(np.concatenate(found))
 
 
