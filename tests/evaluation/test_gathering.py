@@ -212,3 +212,12 @@ def test_pictures_are_kept_as_a_folder_and_as_adms_npz(scored, tmp_path):
     np.testing.assert_array_equal(stored['arr_0'], pictures)
     np.testing.assert_array_equal(stored['arr_1'], np.arange(50))
   assert sorted(os.listdir(tmp_path)) == ['a', 'a.npz']
+
+
+def test_grey_is_seen_as_three_channels_alike(c, tokenizer):
+  need = gathering.need_of('rows', 'toy')
+  pictures = np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), np.uint8)
+  mesh = model_of(c, tokenizer).mesh
+  grey, colours = (gathering.gather([need], lambda at, x=x: x[at], 16, mesh, 8)[need]
+                   for x in (pictures, pictures.repeat(3, -1)))
+  np.testing.assert_array_equal(grey, colours)
