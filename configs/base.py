@@ -50,7 +50,7 @@ def get_config():
                            # vectors),), as ('<toy>', 'a toy', 1)
   ))
 
-  c.autoencoder = ConfigDict(dict(  # none, kl; the fields of models/autoencoder.py
+  c.autoencoder = ConfigDict(dict(  # none, kl, tiny; fields of models/autoencoders/
       name='none'))        # none: the model sees pixels
 
   c.model = ConfigDict(dict(

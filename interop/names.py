@@ -41,6 +41,8 @@ KL = (  # diffusers' AutoencoderKL, and as its files named attention at first
     (r'\.(query|key|value)\.', lambda m: f'.to_{m[1][0]}.'), (r'proj_attn', 'to_out.0'),
     (r'^quant_conv', 'encoder.quant'), (r'^post_quant_conv', 'decoder.quant'),
 ) + LEVELS + BLOCKS
+TINY = (  # diffusers' AutoencoderTiny
+    (r'\.layers\.(\d+)\.conv\.', r'.layer_\1_conv_'), (r'\.layers\.', '.layer_'))
 CLIP = feature_names.OPEN_CLIP_TEXT + (
     # transformers' CLIPTextModel, with a projection or without; or open_clip's
     (r'^text_model\.', ''),
@@ -84,12 +86,12 @@ SD3 = (  # diffusers' SD3Transformer2DModel
     (r'norm_added_(q|k)', r'text_\1_norm'),
 ) + TRANSFORMER
 FAMILIES = feature_names.FAMILIES | dict(
-    clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
+    clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, tiny=TINY, unet=UNET)
 SIGNS = {  # family -> a name that only its files have
     'clip': r'(text_model\.)?embeddings\.token_embedding\..*',
     'kl': r'decoder\.conv_in\..*', 'pixart': r'adaln_single\..*',
     'sd3': r'context_embedder\..*', 't5': r'encoder\.block\.0\..*',
-    'unet': r'(down|up)_blocks\..*'}
+    'tiny': r'decoder\.layers\..*', 'unet': r'(down|up)_blocks\..*'}
 
 
 def family_of(foreign) -> str | None:

@@ -51,6 +51,8 @@ def lacks(index, name: str) -> bool:
 def autoencoder(folder: str, **only) -> dict:
   """Fields of our autoencoder. only: fields that the pipeline ignores there."""
   part = Part(folder, 'vae', 'config.json')
+  if part.fields.get('_class_name') == 'AutoencoderTiny':
+    return tiny(part)
   quant = part.get('use_quant_conv', True)
   widths = part.get('block_out_channels', [64])
   part.only(_class_name='AutoencoderKL', act_fn='silu', mid_block_add_attention=True,
@@ -68,6 +70,27 @@ def autoencoder(folder: str, **only) -> dict:
     fields |= statistics(part, fields['channels'])
   part.done('sample_size', 'force_upcast')
   return fields
+
+
+def tiny(part) -> dict:
+  """Fields of our tiny autoencoder."""
+  widths = {*part.get('encoder_block_out_channels', [64] * 4),
+            *part.get('decoder_block_out_channels', [64] * 4)}
+  if len(widths) > 1:
+    part.refuse('encoder_block_out_channels', sorted(widths), 'all are equally wide')
+  part.only(_class_name='AutoencoderTiny', in_channels=3, out_channels=3, act_fn='relu',
+            upsample_fn='nearest', upsampling_scaling_factor=2, shift_factor=0.0)
+  blocks = {ours: tuple(part.get(key, list(usual))) for ours, key, usual in (
+      ('encoder_blocks', 'num_encoder_blocks', (1, 3, 3, 3)),
+      ('decoder_blocks', 'num_decoder_blocks', (3, 3, 3, 1)))}
+  fields = dict(name='tiny', channels=part.number('latent_channels', 4),
+                width=widths.pop(), scale=float(part.get('scaling_factor', 1.0)))
+  part.done('block_out_channels', 'force_upcast', 'latent_magnitude', 'latent_shift')
+  return fields | blocks
+
+
+def levels_of(vae: dict) -> int:
+  return len(vae['decoder_blocks' if vae['name'] == 'tiny' else 'channel_mult'])
 
 
 def statistics(part, channels: int) -> dict:
@@ -168,7 +191,7 @@ def assemble(folder, vae, model, condition, side, backbone, encoders, files, noi
   side: latents a side, or (height, width). noise: of schedulers.noising.
   """
   at = {'autoencoder': 'vae', 'backbone': backbone} | encoders
-  factor = 2 ** (len(vae['channel_mult']) - 1)
+  factor = 2 ** (levels_of(vae) - 1)
   size = side * factor if isinstance(side, int) else tuple(n * factor for n in side)
   model = model | noise.pop('model', {})
   return noise | dict(

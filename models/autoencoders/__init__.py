@@ -7,6 +7,6 @@ draw(moments, eps=None) needs for latents f32[b h/factor w/factor channels]: eps
 normal of that shape, None gives the mean. decode(latents) is the way back. check()
 raises ValueError for fields that do not go together.
 """
-from models.autoencoders import kl, pixels
+from models.autoencoders import kl, pixels, tiny
 
-AUTOENCODERS = {'none': pixels.Pixels, 'kl': kl.KL}
+AUTOENCODERS = {'none': pixels.Pixels, 'kl': kl.KL, 'tiny': tiny.Tiny}

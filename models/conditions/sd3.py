@@ -16,7 +16,7 @@ class SD3(nn.Module):
     clip_length: how many tokens, the first ones, are a CLIP's; the others are T5's.
     t5_vocab, t5_width, t5_depth, t5_heads, t5_head_width, t5_hidden: of t5.T5. The
       CLIPs' text is padded with zeros to T5's width. Without T5, t5_depth=0, zeros
-      stand in its place, clip_length of them.
+      stand in its place, t5_length of them.
   """
   vocab: int = 49408
   widths: tuple[int, int] = (768, 1280)
@@ -32,10 +32,11 @@ class SD3(nn.Module):
   t5_heads: int = 64
   t5_head_width: int = 64
   t5_hidden: int = 10240
+  t5_length: int = 256
   dtype: Any = jnp.float32
   gives = frozenset({'text', 'mask', 'pooled'})
   positive = ('widths', 'depths', 'heads', 'clip_length', 't5_vocab', 't5_width',
-              't5_heads', 't5_head_width', 't5_hidden')
+              't5_heads', 't5_head_width', 't5_hidden', 't5_length')
 
   def check(self, vocab: int, length: int):
     sdxl.check_two(self, vocab)
@@ -59,6 +60,8 @@ class SD3(nn.Module):
           self.t5_head_width, self.t5_hidden, masked=False, dtype=self.dtype,
           name='t5')(more)
     else:
-      more = context.Context(jnp.zeros_like(text), small.mask)
+      shape = len(text), self.t5_length
+      more = context.Context(jnp.zeros((*shape, self.t5_width), text.dtype),
+                             jnp.ones(shape, bool))
     return context.Context(jnp.concatenate([text, more.text], 1),
                            jnp.concatenate([small.mask, more.mask], 1), pooled)

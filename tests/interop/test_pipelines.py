@@ -3,6 +3,8 @@ import functools
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -45,6 +47,14 @@ def test_odd_prompts_are_read_as_the_pipeline_reads_them(name, folder):
                            guidance=GUIDANCE, negative='').astype(int)
   expected = np.round(255 * DRAWN[f'{name}/odd']).astype(int)
   assert abs(got - expected).max() <= 1
+
+
+def test_without_t5_as_many_zeros_stand_in_its_place(folder):
+  """A level or less of the pictures of the fixture, which so few steps do not show."""
+  module = inference.load(str(folder('sd3_without_t5'))).module
+  context, _ = jax.eval_shape(lambda: module.init_with_output(
+      jax.random.key(0), jnp.zeros((1, 154), jnp.int32), method='encode'))
+  assert context.text.shape == (1, 77 + 256, 40)
 
 
 PUBLISHED = {  # our configs of papers -> what their pipelines say, from memory

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models import autoencoders, conditions
-from models.autoencoders import kl
+from models.autoencoders import kl, tiny
 from models.build import build_module
 from models.conditions import clip, sd3, sdxl, t5
 from helpers.placement import places_and_axes_make_sense
@@ -34,6 +34,7 @@ AUTOENCODERS = {  # parameters, those of the decoder, the module
     'sd': (83_653_863, 49_490_199, kl.KL()),
     'sd3': (83_819_683, 49_545_475, kl.KL(
         channels=16, scale=1.5305, shift=0.0609, quant=False)),
+    'taesd': (2_445_063, 1_222_531, tiny.Tiny()),
 }
 
 
