@@ -30,7 +30,7 @@ def unet(folder: str, latents: dict):
             resnet_skip_time_act=False, class_embed_type=None, num_class_embeds=None,
             class_embeddings_concat=False, time_embedding_type='positional',
             time_embedding_dim=None, time_embedding_act_fn=None,
-            timestep_post_act=None, time_cond_proj_dim=None, encoder_hid_dim=None,
+            timestep_post_act=None, encoder_hid_dim=None,
             encoder_hid_dim_type=None, conv_in_kernel=3, conv_out_kernel=3,
             mid_block_scale_factor=1, attention_type='default',
             cross_attention_norm=None, num_attention_heads=None,
@@ -45,6 +45,10 @@ def unet(folder: str, latents: dict):
     part.refuse('layers_per_block', sorted(blocks), 'all levels have as many')
   extra = part.one_of('addition_embed_type', {'none': {}, 'text_time': {
       'pooled_into': 'mlp', 'size_features': 256}}, 'none')
+  if part.fields.get('time_cond_proj_dim') is not None:
+    extra |= dict(scalars=('guidance',),
+                  guidance_features=part.number('time_cond_proj_dim'))
+  part.get('time_cond_proj_dim', None)
   fields = dict(
       name='unet', width=widths[0], channel_mult=part.channel_mult(widths),
       num_res_blocks=blocks.pop(),

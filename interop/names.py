@@ -34,6 +34,7 @@ LEVELS = (  # of what has levels of residual blocks
     (r'(attention)\.to_', r'\1.self.to_'),
 )
 UNET = LEVELS + (  # diffusers' UNet2DModel and UNet2DConditionModel
+    (r'^time_embedding\.cond_proj', 'guidance'),
     (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
     (r'time_emb_proj', 'modulation.out'), (r'\.proj_(in|out)\.', r'.\1.'),
 ) + BLOCKS

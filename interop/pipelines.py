@@ -5,6 +5,7 @@ safetensors. What those files say becomes the fields of our modules; what says t
 part computes something else than ours is refused by name, and so is a field that is not
 known.
 """
+import functools
 import os
 
 from interop import backbones, schedulers, text_encoders
@@ -111,8 +112,8 @@ UNSHIFTED = dict(shift_factor=None)  # by pipelines that scale latents alone
 PLAIN = UNSHIFTED | dict(latents_mean=None, latents_std=None)
 
 
-def stable_diffusion(folder: str, index) -> dict:
-  """Stable Diffusion 1 and 2."""
+def stable_diffusion(folder: str, index, steps: int = 50, guidance: float = 7.5):
+  """Stable Diffusion 1 and 2, and latent consistency models of them."""
   has(index, 'vae', 'unet', 'text_encoder', 'tokenizer', 'scheduler')
   vae = autoencoder(folder, **PLAIN)
   model, side = backbones.unet(folder, vae)
@@ -124,7 +125,7 @@ def stable_diffusion(folder: str, index) -> dict:
       end=text_encoders.special(folder, 'tokenizer', 'eos_token'),
       act=text.one_of('hidden_act', {act: act for act in ('quick_gelu', 'gelu')},
                       'quick_gelu'))
-  noise = schedulers.noising(folder, True, steps=50, guidance=7.5)
+  noise = schedulers.noising(folder, True, steps=steps, guidance=guidance)
   return assemble(folder, vae, model, condition, side, 'unet', {
       'text_encoder': 'text_encoder'}, {'tokenizer': 77}, noise)
 
@@ -202,6 +203,8 @@ def assemble(folder, vae, model, condition, side, backbone, encoders, files, noi
 
 
 PIPELINES = {'StableDiffusionPipeline': stable_diffusion,
+             'LatentConsistencyModelPipeline': functools.partial(
+                 stable_diffusion, steps=4, guidance=8.5),
              'StableDiffusionXLPipeline': stable_diffusion_xl,
              'StableDiffusion3Pipeline': stable_diffusion_3,
              'PixArtAlphaPipeline': pixart(120),

@@ -1,5 +1,4 @@
 """One evaluation, no state: solvers that differ in how much noise they draw anew."""
-import functools
 import math
 
 import jax.numpy as jnp
@@ -18,7 +17,9 @@ def ddim(schedule, times=None, *, eta: float = 0.0, stride: int = 0) -> Solver:
   from elsewhere than the one before ended. 0: a step ends where the next one starts.
   """
   specs.not_negative(eta=eta, stride=stride)
-  specs.require(lambda n: not n or times is not None, 'it needs the timesteps',
+  if stride and times is None:
+    raise ValueError(f'stride is {stride}, which needs the timesteps.')
+  specs.require(lambda n: not n or n >= len(times) - 1, 'there are more steps',
                 stride=stride)
   def step(denoise, x, x0, t, s, keys):
     if stride:
@@ -29,9 +30,10 @@ def ddim(schedule, times=None, *, eta: float = 0.0, stride: int = 0) -> Solver:
   return stateless(step, stochastic=eta > 0)
 
 
-# Euler's method in sigma / alpha with new noise: the slope of x / alpha in it is eps,
-# so that a step keeps x0 and eps.
-euler_ancestral = functools.partial(ddim, eta=1.0)
+def euler_ancestral(schedule, *, eta: float = 1.0) -> Solver:
+  """Euler's method in sigma / alpha with new noise. The slope of x / alpha in it is
+  eps, so that a step keeps x0 and eps: it is DDIM."""
+  return ddim(schedule, eta=eta)
 
 
 def lcm(schedule, *, scaling: float = 0.0, trained: int = 1000) -> Solver:

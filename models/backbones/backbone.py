@@ -59,9 +59,11 @@ class Backbone(nn.Module):
 
   # The layers of these are made in the module that calls them.
 
-  def embed(self, scalars, features, layer):
-    """What it is told of Scalars: layers.embed_scalars in its unit."""
-    return layers.embed_scalars(scalars, self.scalars, self.time_unit, features, layer,
+  def embed(self, scalars, features, layer, told=None):
+    """What it is told of Scalars: layers.embed_scalars in its unit. told: names, where
+    they are not all of self.scalars."""
+    told = self.scalars if told is None else told
+    return layers.embed_scalars(scalars, told, self.time_unit, features, layer,
                                 self.dtype)
 
   def silu_mlp(self, name: str, width: int):

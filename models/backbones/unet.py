@@ -32,6 +32,9 @@ class UNet(backbone.Backbone):
     groups, eps: of group normalisation.
     stem_channels: of the first convolution; 0 for `width`.
     time_embedding: of layers.FEATURES, `time_channels` of them; 0 for `width`.
+    guidance_features: of the scale of guidance, by a layer of their own, added to those
+      of time: 256 in latent consistency models (arXiv:2310.04378); 0 for none. It goes
+      with scalars=('guidance',).
     pooled_into: where the summary of the condition goes. 'after': added to the
       embedding of time; 'before': added to its features; 'mlp': as 'after', through an
       MLP.
@@ -67,6 +70,7 @@ class UNet(backbone.Backbone):
   stem_channels: int = 0
   time_embedding: str = 'sinusoids'
   time_channels: int = 0
+  guidance_features: int = 0
   pooled_into: str = 'after'
   size_features: int = 0
   augment_labels: int = 0
@@ -125,6 +129,10 @@ class UNet(backbone.Backbone):
       raise ValueError(
           f'config.model.attention is {self.attention} and config.model.mid_attention '
           f'{self.mid_attention}; with attention_type=self each is 0 or 1.')
+    told = not self.guidance_features or 'guidance' in self.scalars
+    checks.require(told and self.guidance_features not in (1, 2, 3),
+                   'config.model.guidance_features', self.guidance_features,
+                   "it is 0, or 4 or more with config.model.scalars=('guidance',).")
     checks.multiple(size, self.patch * 2 ** (len(self.channel_mult) - 1),
                     'patch times 2 for each level but the first')
 
@@ -139,6 +147,10 @@ class UNet(backbone.Backbone):
       return nn.Dense(width, use_bias=bias, dtype=self.dtype, name=name)(y)
     def embed(waves):
       n, told = waves.shape[-1], context.augment
+      if self.guidance_features:
+        scale = layers.FEATURES['ddpm'](1000 * (scalars.guidance - 1),
+                                        self.guidance_features)
+        waves = waves + dense('guidance', n, scale)
       if self.augment_labels:
         told = jnp.zeros((len(waves), self.augment_labels)) if told is None else told
         waves = waves + dense('labels', n, told)
@@ -147,7 +159,9 @@ class UNet(backbone.Backbone):
       return self.silu_mlp('time', wide)(waves)
     features = functools.partial(layers.FEATURES[self.time_embedding],
                                  width=self.time_channels or self.width)
-    c = self.embed(scalars, features, embed)
+    told = self.scalars if not self.guidance_features else tuple(
+        name for name in self.scalars if name != 'guidance')
+    c = self.embed(scalars, features, embed, told)
     if into == 'after':
       c = c + dense('pooled', wide, pooled)
     if into == 'mlp':
