@@ -88,7 +88,8 @@ def main(flag):
   shutil.copy(workdirs.tokenizer_path(flag.workdir), flag.out)
   path = os.path.join(flag.out, param_files.FILE)
   with atomic_write(path) as new:
-    param_files.save(new, model.params, flag.dtype, {'source': model.source})
+    param_files.save(new, model.params, flag.dtype, {
+        'source': model.source, 'modules': param_files.modules_of(model.config)})
   print(f'{path}: {os.path.getsize(path) / 1e6:.1f} MB')
 
 

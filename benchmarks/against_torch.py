@@ -6,8 +6,10 @@ Each side is a process of its own: ours; PyTorch eager; PyTorch compiled. The ou
 one input are compared first, then a forward pass, a training step (AdamW, clipping, an
 average) and 20 steps of sampling with guidance are timed in turns. Prints for each the
 median seconds, and the median and quartiles of ours over the peer's in the same round:
-below 1 is faster than the peer; on a CPU also the ratio of processor time, which other
-jobs of a machine disturb less. PYTHON needs torch, diffusers and transformers.
+below 1 is faster than the peer; on a CPU also the ratio of processor time. PYTHON needs
+torch, diffusers and transformers. Where other jobs run, threads that wait for each
+other cost the peer more than us: `taskset -c 0 python benchmarks/...` gives both sides
+one core, which is fair.
 """
 import json
 import os
@@ -49,7 +51,8 @@ MODELS = {  # name: (ours, its fields, diffusers', its arguments, what both are 
               'SD3Transformer2DModel', dict(
         sample_size=32, num_layers=8, num_attention_heads=6, attention_head_dim=64,
         in_channels=4, out_channels=4, joint_attention_dim=768, pos_embed_max_size=16,
-        caption_projection_dim=384, pooled_projection_dim=768), TEXT | {'pooled': True}),
+        caption_projection_dim=384, pooled_projection_dim=768),
+              TEXT | {'pooled': True}),
 }
 
 
@@ -93,7 +96,7 @@ def compare(name: str, flag):
   with tempfile.TemporaryDirectory() as folder:
     (pathlib.Path(folder) / 'spec.json').write_text(json.dumps(dict(
         name=ours, fields=fields, peer=peer, peer_fields=peer_fields, batch=flag.batch,
-        steps=20, device=flag.device, threads=len(os.sched_getaffinity(0)), **told, **LATENTS)))
+        steps=20, device=flag.device, threads=kept.cores(), **told, **LATENTS)))
     sides = start(folder, flag)
     rows = []
     for call in CALLS:

@@ -12,6 +12,12 @@ COLUMNS = ('date', 'machine', 'load', 'what', 'against', 'ours', 'theirs', 'rati
 HEAD = f'| {" | ".join(COLUMNS)} |\n|{"-|" * len(COLUMNS)}'
 
 
+def cores() -> int:
+  """How many this process may use."""
+  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else (
+      os.cpu_count())
+
+
 def machine() -> str:
   """The processor and how many of it there are."""
   name = platform.processor() or platform.machine()
@@ -21,7 +27,7 @@ def machine() -> str:
                 if line.startswith('model name'))
   except (OSError, StopIteration):  # not Linux
     pass
-  return f'{len(os.sched_getaffinity(0))} x {name}'
+  return f'{cores()} x {name}'
 
 
 def spread(values) -> str:
@@ -42,8 +48,9 @@ def row(what: str, against: str, ours, theirs, cpu: bool) -> dict:
 
 def line(row: dict) -> str:
   """A row of a Markdown table, and behind it what was kept of the same before."""
-  before = [f'kept: {old["ratio"]} on {old["date"]}, {old["machine"]}'
-            for old in rows() if all(old[key] == row[key] for key in ('what', 'against'))]
+  same = [old for old in rows()
+          if all(old[key] == row[key] for key in ('what', 'against'))]
+  before = [f'kept: {old["ratio"]} on {old["date"]}, {old["machine"]}' for old in same]
   return f'| {" | ".join(row.values())} |' + ''.join(f'  <- {text}' for text in before)
 
 

@@ -16,7 +16,6 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
 
 from diffusion import spacings, specs
 from diffusion.grid import Grid, at_ratios, step_levels
@@ -57,6 +56,7 @@ def beta(schedule, steps: int, t_max: float, *, a: float = 0.6, b: float = 0.6,
   """At quantiles of a beta distribution between the ends: arXiv:2407.12173."""
   specs.between(0.01, 100, a=a, b=b)
   def space(high, low):
+    from scipy import special  # here, as it takes as long as a third of jax
     return low + (high - low) * special.betaincinv(a, b, np.linspace(1, 0, steps))
   return between(schedule, steps, t_max, space, sigma_min, sigma_max, trained, whole,
                  spacing, offset, of_t, until)

@@ -69,9 +69,10 @@ def load(place: str, mesh=None, config=None, **how) -> Model:
   module = models.build(c, tokenizer.get_vocab_size())
   whole = sharding.replicated(mesh)
   if workdirs.exported(place):
-    shapes = models.param_shapes(module, base.height_width(c.data.size),
-                                 c.tokenizer.length)
-    params = param_files.load(os.path.join(place, param_files.FILE), shapes)
+    path = os.path.join(place, param_files.FILE)
+    known = param_files.modules_in(path) == param_files.modules_of(c)
+    params = param_files.load(path, None if known else models.param_shapes(
+        module, base.height_width(c.data.size), c.tokenizer.length))
     return Model(c, tokenizer, module, sharding.place_params(params, mesh), mesh,
                  param_files.FILE)
   step, params = restored(place, c, module, whole)

@@ -7,7 +7,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import blocked_attention, splash, tangents
+from models import blocked_attention, tangents
 
 LOGITS = 2**26                       # of a block, where no kernel is, on each device
 LOGITS_OF = {'cpu': 2**21}           # as many as stay in its cache
@@ -37,6 +37,7 @@ def attend(q, k, v, mask=None, causal=False):
                                                       mask is not None):
     kernel = cudnn
   if platform == 'tpu' and not causal:
+    from models import splash  # Pallas takes long to import
     kernel = splash.over_devices(q)
   run = tangents.with_tangents(kernel, blocked) if kernel else blocked
   return run(q, k, v, mask)

@@ -12,7 +12,6 @@ import zlib
 
 import jax
 import jax.numpy as jnp
-import orbax.checkpoint as ocp
 
 from console import files
 from console.errors import tell
@@ -84,7 +83,8 @@ class Checkpoints:
 
   def __init__(self, workdir: str, folder: str = 'checkpoints', *, read_only=False,
                keep: int | None = None, say=tell):
-    self.say = say
+    import orbax.checkpoint as ocp  # here, as it takes long and an export needs none
+    self.say, self.ocp = say, ocp
     self.manager = ocp.CheckpointManager(
         os.path.join(os.path.abspath(workdir), folder),
         options=ocp.CheckpointManagerOptions(
@@ -129,17 +129,19 @@ class Checkpoints:
     if step in self.steps():
       self.manager.delete(step)
     sums = {k: sums_of(v) for k, v in trees.items()} | {'data': crc(place)}
-    if not self.manager.save(step, force=True, args=ocp.args.Composite(
-        data=ocp.args.JsonSave(place), sums=ocp.args.JsonSave(sums),
-        **{k: ocp.args.StandardSave(v) for k, v in trees.items()})):
+    args = self.ocp.args
+    if not self.manager.save(step, force=True, args=args.Composite(
+        data=args.JsonSave(place), sums=args.JsonSave(sums),
+        **{k: args.StandardSave(v) for k, v in trees.items()})):
       raise RuntimeError(f'Orbax did not save step {step}.')
 
   def _newest(self, items: dict, steps):
+    args = self.ocp.args
     for step in steps:
       try:
-        args = {k: ocp.args.StandardRestore(v) for k, v in items.items()}
-        got = self.manager.restore(step, args=ocp.args.Composite(
-            data=ocp.args.JsonRestore(), sums=ocp.args.JsonRestore(), **args))
+        got = self.manager.restore(step, args=args.Composite(
+            data=args.JsonRestore(), sums=args.JsonRestore(),
+            **{k: args.StandardRestore(v) for k, v in items.items()}))
         for item in items:
           for leaf, value in sums_of(got[item]).items():
             if got['sums'][item].get(leaf) != value:

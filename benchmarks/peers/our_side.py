@@ -25,18 +25,20 @@ from models.context import Context
 FOLDER = pathlib.Path(sys.argv[1])
 SPEC = json.loads((FOLDER / 'spec.json').read_text())
 AVERAGE = 1e-3
+SHAPES = ((SPEC['side'], SPEC['side'], SPEC['channels']), tuple(SPEC['text']),
+          tuple(SPEC['text'][1:]))  # of latents, a text and its summary
 
 
 def build():
-  """(the backbone, its parameters, what an input is told of text and of t)."""
+  """(the backbone, its parameters)."""
   fields = {key: tuple(value) if isinstance(value, list) else value
             for key, value in SPEC['fields'].items()}
   dtype = jnp.float32 if SPEC['device'] == 'cpu' else jnp.bfloat16
   net = BACKBONES[SPEC['name']](channels=SPEC['channels'], dtype=dtype, **fields)
-  shapes = jax.eval_shape(lambda key: net.init(key, *described(*(
-      jnp.zeros((1, *s)) for s in ((SPEC['side'],) * 2 + (SPEC['channels'],), (),
-                                   SPEC['text'], SPEC['text'][1:])))),
-                          jax.random.key(0))['params']
+  x, text, pooled = (jnp.zeros((1, *shape)) for shape in SHAPES)
+  shapes = jax.eval_shape(
+      lambda key: net.init(key, *described(x, jnp.zeros(1), text, pooled)),
+      jax.random.key(0))['params']
   params = jax.device_put(weights.load(FOLDER / 'weights', shapes))
   return net, params
 
@@ -62,8 +64,8 @@ def main():
 
   b, count = SPEC['batch'], sum(p.size for p in jax.tree.leaves(params))
   measure.say(count)
-  x, text, pooled = (jax.random.normal(jax.random.key(i), (b, *s)) for i, s in enumerate(
-      ((SPEC['side'],) * 2 + (SPEC['channels'],), SPEC['text'], SPEC['text'][1:])))
+  x, text, pooled = (jax.random.normal(jax.random.key(i), (b, *shape))
+                     for i, shape in enumerate(SHAPES))
   told = jnp.full(b, 500.0)
 
   optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-5))
@@ -75,7 +77,8 @@ def main():
     value, grads = jax.value_and_grad(loss)(params)
     updates, opt_state = optimizer.update(grads, opt_state, params)
     params = optax.apply_updates(params, updates)
-    return (params, optax.incremental_update(params, average, AVERAGE), opt_state), value
+    average = optax.incremental_update(params, average, AVERAGE)
+    return (params, average, opt_state), value
   train = jax.jit(train, donate_argnums=0)
   state = [(jax.tree.map(jnp.copy, params), jax.tree.map(jnp.copy, params),
             optimizer.init(params))]

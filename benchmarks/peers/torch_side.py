@@ -68,8 +68,9 @@ def main():
       out = model.eval()(**named(*given)).sample
     model.save_pretrained(FOLDER / 'weights')
     import safetensors.torch
-    safetensors.torch.save_file({name: y.contiguous() for name, y in zip(
-        ('x', 't', 'text', 'pooled', 'out'), (*given, out))}, FOLDER / 'case.safetensors')
+    names = ('x', 't', 'text', 'pooled', 'out')
+    safetensors.torch.save_file({name: y.contiguous().cpu() for name, y in zip(
+        names, (*given, out))}, FOLDER / 'case.safetensors')
     return
   average = {name: p.detach().clone() for name, p in model.named_parameters()}
   optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=CUDA or None)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from helpers.tiny import DIT, tiny
 import inference
 from inference import dry_run, edits, generation, loading, requests, sampler
 import models
+from models.text_to_image import TextToImage
 from training import param_files, workdir as workdirs
 
 PROMPTS = ['a red ring', 'a blue star']
@@ -108,6 +110,43 @@ def test_settings_that_make_no_sense_are_value_errors(model, wrong, message):
     inference.generate(model, PROMPTS, **wrong)
   with pytest.raises(ValueError, match='prompts is'):
     inference.generate(model, 'a red ring')
+
+
+def test_text_is_encoded_once_and_both_halves_of_guidance_are_one_batch(model):
+  """Counted as the program runs, of 2 steps and of 5."""
+  ran = {}
+  def count(call, args, kwargs, context):
+    name = context.method_name
+    if isinstance(context.module, TextToImage) and name in ('encode', 'predict'):
+      jax.debug.callback(lambda: counts.append(name))
+      shapes.append((name, args[0].shape[0]))
+    return call(*args, **kwargs)
+  for steps in (2, 5):
+    counts, shapes = [], []
+    with nn.intercept_methods(count):
+      inference.generate(model.replace(programs={}), PROMPTS, batch=8, steps=steps)
+    jax.effects_barrier()
+    ran[steps] = counts
+    assert [b for name, b in shapes if name == 'predict'] == [16]
+  assert ran[2].count('encode') == ran[5].count('encode') > 0
+  assert 2 * ran[5].count('predict') == 5 * ran[2].count('predict') > 0
+
+
+def test_an_export_is_compared_with_its_modules_only_where_they_may_differ(
+    folder, tmp_path, monkeypatch):
+  """It says for which it was written; with others, or none said, all is compared."""
+  root = shutil.copytree(folder, tmp_path / 'run')
+  c, path = workdirs.load_config(str(root)), str(root / param_files.FILE)
+  params = jax.tree.map(np.asarray, inference.load(str(root)).params)
+  param_files.save(path, params, 'float32', {'modules': param_files.modules_of(c)})
+  with monkeypatch.context() as patch:
+    patch.setattr(models, 'param_shapes', lambda *args: 1 / 0)
+    again = inference.load(str(root)).params
+  jax.tree.map(np.testing.assert_array_equal, again, params)
+  c.model.width = 32
+  workdirs.save_config(str(root), c)
+  with pytest.raises(ValueError, match='does not fit the config'):
+    inference.load(str(root))
 
 
 def test_other_prompts_seeds_and_scales_compile_nothing(model):
