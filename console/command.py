@@ -46,7 +46,7 @@ def run(main, define, end=sys.exit, words=False):
     logging.set_verbosity(logging.FATAL)  # the libraries' own chatter
     if jax := sys.modules.get('jax'):  # only of commands that have imported it
       jax.config.update('jax_compilation_cache_dir', COMPILED)
-      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
+      jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     main(flags.FLAGS, rest) if words else main(flags.FLAGS)
 
 
