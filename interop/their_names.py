@@ -38,6 +38,7 @@ LEVELS = (
 )
 UNET = LEVELS + (
     (r'^time\.', 'time_embedding.'), (r'^pooled\.', 'add_embedding.'),
+    (r'^guidance\.', 'time_embedding.cond_proj.'),
     (r'modulation\.out', 'time_emb_proj'),
     (r'(attentions\.\d+)\.(in|out)\.', r'\1.proj_\2.'),
     (r'(attentions\.\d+)\.norm\.norm\.', r'\1.norm.'),
@@ -45,6 +46,8 @@ UNET = LEVELS + (
 KL = (
     (r'^encoder\.quant', 'quant_conv'), (r'^decoder\.quant', 'post_quant_conv'),
 ) + LEVELS + ((r'(attentions\.\d+)\.norm\.norm\.', r'\1.group_norm.'),)
+TINY = (
+    (r'\.layer_(\d+)_conv_', r'.layers.\1.conv.'), (r'\.layer_', '.layers.'))
 CLIP = (
     (r'^projection', 'text_projection'),
     (r'^(?!text_projection)', 'text_model.'),
@@ -86,7 +89,7 @@ SD3 = (
     (r'\.attention\.text_out\.', '.attn.to_add_out.'),
     (r'text_(q|k)_norm', r'norm_added_\1'), (r'\.attention\.', '.attn.'),
 ) + TRANSFORMER
-FAMILIES = dict(clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, unet=UNET)
+FAMILIES = dict(clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, tiny=TINY, unet=UNET)
 
 ATTEND = r'attn\d?\.(to_[qkv]|to_out\.0)'
 FEED = r'ff\.net\.(0\.proj|2)'
@@ -97,8 +100,10 @@ SPATIAL = (rf'attentions\.\d+\.(norm|proj_(in|out)|transformer_blocks\.\d+\.(nor
 EMBEDDER = r'(%s)_embedder\.linear_\d'
 FORMS = {  # family -> regex of its names, without .weight and .bias
     'unet': r'conv_(in|out|norm_out)|(time|add)_embedding\.linear_\d|'
+            r'time_embedding\.cond_proj|'
             rf'((up|down)_blocks\.\d+|mid_block)\.({RESNET % "|time_emb_proj"}|'
             rf'{SPATIAL}{SAMPLED})',
+    'tiny': r'(en|de)coder\.layers\.\d+(\.conv\.\d)?',
     'kl': r'(post_)?quant_conv|(en|de)coder\.(conv_(in|out|norm_out)|'
           rf'(up_blocks\.\d+|down_blocks\.\d+|mid_block)\.({RESNET % ""}|'
           rf'attentions\.0\.(group_norm|to_[qkv]|to_out\.0){SAMPLED}))',

@@ -63,12 +63,14 @@ class Tiny(nn.Module):
     encoder_blocks, decoder_blocks: residual blocks of each level, from the picture, and
       from the latents.
     scale: what a diffusion model sees is latents * scale.
+    image_channels: of the pictures.
   """
   channels: int = 4
   width: int = 64
   encoder_blocks: tuple[int, ...] = (1, 3, 3, 3)
   decoder_blocks: tuple[int, ...] = (3, 3, 3, 1)
   scale: float = 1.0
+  image_channels: int = 3
   dtype: Any = jnp.float32
   positive = ('channels', 'width', 'encoder_blocks', 'decoder_blocks', 'scale')
   factor = property(lambda self: 2 ** (len(self.decoder_blocks) - 1))
@@ -76,7 +78,8 @@ class Tiny(nn.Module):
   def setup(self):
     self.encoder = Half(self.channels, self.width, self.encoder_blocks, True,
                         self.dtype)
-    self.decoder = Half(3, self.width, self.decoder_blocks, False, self.dtype)
+    self.decoder = Half(self.image_channels, self.width, self.decoder_blocks, False,
+                        self.dtype)
 
   def moments(self, x):
     """The latents themselves: f32[b h/f w/f channels]."""
