@@ -44,6 +44,11 @@ class SD3(nn.Module):
     checks.require(self.t5_width >= sum(self.widths), 'config.condition.t5_width',
                    self.t5_width, f'the text of both CLIPs, {sum(self.widths)} wide, '
                    'does not fit.')
+    clips = self.clip_length * (1 + self.separate)
+    checks.require(length > clips if self.t5_depth else length == clips,
+                   'config.tokenizer.length', length,
+                   f'{clips} are of the CLIPs (config.condition.clip_length), and '
+                   + ('more of T5.' if self.t5_depth else 'there is no T5.'))
 
   @nn.compact
   def __call__(self, tokens):
