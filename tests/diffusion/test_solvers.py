@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import solvers as measured
 from benchmarks.solvers import DATA, SHAPE
-from diffusion import guidance, sampling, schedules, solvers, timesteps
+from diffusion import guidance, levels, sampling, schedules, solvers, timesteps
 from diffusion.gaussian import Mixture
 
 SCHEDULES = {name: row() for name, row in schedules.SCHEDULES.items()} | {
@@ -37,7 +37,7 @@ STOCHASTIC = [  # solver, its options, a schedule
 
 
 def karras(schedule, steps: int):
-  return timesteps.complete(timesteps.karras(schedule, steps, 1.0))
+  return timesteps.complete(levels.karras(schedule, steps, 1.0))
 
 
 def sample(denoise, solver, *args, **kwargs):
@@ -106,7 +106,8 @@ def test_every_solver_goes_all_the_way(name):
   for solver, got in ends.items():
     assert jnp.isfinite(got).all(), solver
     if solver not in ('ddpm', 'lcm', 'tcd', 'plms'):  # its steps are to be equal
-      slack = 0.04 if solver in ('ddim', 'euler', 'euler_ancestral') else 0.02
+      rough = ('ddim', 'euler', 'euler_ancestral', 'dpmpp_singlestep')  # half the steps
+      slack = 0.04 if solver in rough else 0.02
       np.testing.assert_allclose(got, expected, atol=slack, err_msg=solver)
 
 
@@ -169,7 +170,7 @@ def test_lcm_draws_from_a_consistency_function():
 
 @pytest.mark.parametrize('name, options, said', [
     ('ddpm', {'variance': 'small'}, "variance is 'small'; ddpm takes 'large'"),
-    ('unipc', {'order': 1}, 'order is 1; unipc takes 2 or 3'),
+    ('unipc', {'order': 4}, 'order is 4; unipc takes 1, 2 or 3'),
     ('lms', {'order': 5}, '^order is 5; it must be 1, 2, 3 or 4'),
     ('ddim', {'eta': -1.0}, 'eta is -1.0; it must not be negative'),
     ('dpmpp_2m_sde', {'eta': -1.0}, 'eta is -1.0'),
