@@ -32,7 +32,14 @@ long: .venv/beam
 	$(VENV)/python -m pip install --quiet --disable-pip-version-check -r requirements-beam.txt
 	touch $@
 
+# What a user waits for, and our networks beside diffusers' where TORCH_PYTHON has it:
+# today's rows, each with the one that benchmarks/README.md keeps.
+TORCH_PYTHON ?= $(VENV)/python
+bench: .venv/ready
+	$(VENV)/python benchmarks/start.py
+	$(VENV)/python benchmarks/against_torch.py --torch_python=$(TORCH_PYTHON)
+
 lint: .venv/ready
 	$(VENV)/ruff check .
 
-.PHONY: setup demo test long lint
+.PHONY: setup demo test long bench lint

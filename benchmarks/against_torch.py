@@ -47,7 +47,7 @@ MODELS = {  # name: (ours, its fields, diffusers', its arguments, what both are 
         cross_attention_dim=384, caption_channels=768, use_additional_conditions=False,
         interpolation_scale=1), TEXT),
     'mmdit': ('mmdit', dict(
-        depth=8, width=384, heads=6, patch=2, pos_embed_max_size=16),
+        depth=8, width=384, heads=6, patch=2, pos_embed_max_size=16, pos_scale=1.0),
               'SD3Transformer2DModel', dict(
         sample_size=32, num_layers=8, num_attention_heads=6, attention_head_dim=64,
         in_channels=4, out_channels=4, joint_attention_dim=768, pos_embed_max_size=16,

@@ -37,9 +37,9 @@ def attend(q, k, v, mask=None, causal=False, logits: int = 2**21):
 
 def over_blocks(run, q):
   """run(index of its first query, q[i]) for all i, stacked as q [count ... r d] is."""
-  if len(q) == 1:
-    return run(0, q[0])[None]
   again = jax.checkpoint(run, prevent_cse=False)  # a loop's turns are not merged
+  if len(q) == 1:  # nor is this one's in a scan over blocks of a network
+    return again(0, q[0])[None]
   return jax.lax.map(lambda each: again(*each),
                      (jnp.arange(len(q)) * q.shape[-2], q))
 
