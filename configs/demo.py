@@ -12,6 +12,7 @@ def get_config():
   c.optim.update(dict(lr=3e-3, warmup=40, ema=('exponential(decay=0.99)',)))
   c.train.update(dict(steps=1_100, batch=32, log_every=25, checkpoint_every=1_100,
                       sample_every=550, eval_every=1_100))
+  c.sample.steps = 40  # as its figures in the docs
   c.sample.prompts = ('a red circle', 'a purple star', 'a green ring', 'a blue cross')
   c.eval.update(dict(num=76, kinds=('one object',)))
   return c

@@ -24,7 +24,7 @@ def get_config():
                       ema=('exponential(decay=0.999)',)))
   c.train.update(dict(steps=5_200, batch=48, log_every=50, checkpoint_every=650,
                       sample_every=1_300, eval_every=1_300))
-  c.sample.update(dict(solver='ddpm', steps=40, guidance=2.5, prompts=(
+  c.sample.update(dict(solver='ddpm', steps=10, guidance=2.5, prompts=(
       'a red circle', 'a purple star', 'a green cross above a black ring',
       'an orange star above a blue triangle')))
   c.eval.num = 64
