@@ -8,6 +8,8 @@ the average of that width from those that the run stored: config.train.averages_
 Adapters of a run become part of the weights; --lora=NAME.safetensors writes them alone,
 in the --layout of PEFT and diffusers or of kohya and ComfyUI, or in our own;
 --embedding=NAME.safetensors writes learned tokens as diffusers does.
+--format=diffusers makes a pipeline that diffusers loads, with a page about it; the
+scheduler is that of config.sample, or of --solver and --sample.timesteps.
 """
 import os
 import shutil
@@ -15,10 +17,10 @@ import shutil
 from absl import flags
 
 from configs import base
-from console import command
+from console import command, options
 from console.errors import UserError, user_errors
 from console.files import atomic_write, check_new_file
-from inference import adapters, learned_tokens, load
+from inference import adapters, learned_tokens, load, model_card, pipeline_export
 from inference.averages import best_ema, posthoc_ema
 from training import param_files, workdir as workdirs
 
@@ -28,6 +30,8 @@ def define_flags():
   flags.DEFINE_string('out', None, 'Folder to make.')
   flags.DEFINE_float('ema', None, 'Relative width of an average to make, up to 0.288.')
   flags.DEFINE_bool('best', False, 'The best step by config.eval.best, not the last.')
+  flags.DEFINE_enum('format', 'ours', ['ours', 'diffusers'], 'What --out is: a '
+                    'workdir, or a pipeline.')
   flags.DEFINE_enum('dtype', 'float16', sorted(param_files.DTYPES),
                     'Number format of the stored weights.')
   flags.DEFINE_string('lora', None, 'NAME.safetensors: where the adapters go, in place '
@@ -35,6 +39,7 @@ def define_flags():
   flags.DEFINE_string('embedding', None, 'NAME.safetensors: where learned tokens go, '
                       'in place of --out.')
   flags.DEFINE_enum('layout', 'ours', ['ours', 'peft', 'kohya'], 'Layout of --lora.')
+  options.define_sample()
 
 
 def without_adapters(c):
@@ -62,6 +67,22 @@ def export_alone(flag, name: str):
   print(f'{path}: {os.path.getsize(path) / 1e6:.3g} MB')
 
 
+def export_pipeline(flag, model):
+  """Writes a pipeline of diffusers: all of it, or nothing."""
+  out = flag.out.rstrip('/')
+  new = f'{out}.{os.getpid()}.new'
+  if os.path.exists(out):
+    raise UserError(f'--out={flag.out} is there already; give a new name.')
+  try:
+    os.makedirs(new)
+    kind = pipeline_export.export(model, new, flag.dtype)
+    model_card.write(model, new, out, flag.workdir, kind)
+    os.rename(new, out)
+  finally:
+    shutil.rmtree(new, ignore_errors=True)
+  print(f'{out}: a {kind}')
+
+
 def main(flag):
   for name in ('lora', 'embedding'):
     if flag[name].value:
@@ -78,11 +99,14 @@ def main(flag):
     raise UserError('--best and --ema are two averages; give one of them.')
   with user_errors():
     c = workdirs.load_config(flag.workdir)
+    options.resolve_sample(c, flag)
     model = load(flag.workdir, config=c)
     if flag.ema:
       model = posthoc_ema(model, flag.workdir, flag.ema)
     if flag.best:
       model = best_ema(model, flag.workdir)
+    if flag.format == 'diffusers':
+      return export_pipeline(flag, model)
     os.makedirs(flag.out, exist_ok=True)
   workdirs.save_config(flag.out, without_adapters(model.config))
   shutil.copy(workdirs.tokenizer_path(flag.workdir), flag.out)

@@ -10,13 +10,16 @@ class Part:
   {a field that is taken for another value than it has: a sentence that says so}.
   """
 
-  def __init__(self, *path):
+  def __init__(self, *path, fields: dict | None = None):
+    """fields: of a file that is not there yet; None reads it."""
     self.path = os.path.join(*path)
     try:
-      with open(self.path, encoding='utf-8') as f:
-        self.fields = json.load(f)
+      if fields is None:
+        with open(self.path, encoding='utf-8') as f:
+          fields = json.load(f)
     except ValueError as e:
       raise ValueError(f'{self.path} is not JSON: {e}') from e
+    self.fields = fields
     if not isinstance(self.fields, dict):
       raise ValueError(f'{self.path} has no fields.')
     self.asked, self.corrected = set(), {}

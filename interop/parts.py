@@ -50,7 +50,8 @@ def modules_of(chosen: dict[str, tuple]) -> list[Module]:
   """The modules of a model. chosen: {part: (name in a config, our module)}."""
   return [Module(part + below, folder, family, ours)
           for part, (name, ours) in chosen.items()
-          for below, folder, family in MODULES.get(part, {}).get(name, ())]
+          for below, folder, family in MODULES.get(part, {}).get(name, ())
+          if below != '/t5' or ours.t5_depth]
 
 
 def below(params, part: str):
@@ -92,9 +93,9 @@ def places_of(module: Module, foreign: str, kernel) -> tuple[int, ...]:
   """
   if kernel.ndim == 4:
     return kernel.shape[:2]
-  one = r'conv_shortcut|quant_conv' + '|proj_(in|out)' * (  # SD 1 has no head_width
-      module.family == 'unet' and module.ours.heads > 0)
-  if re.search(rf'\b({one})\.weight', foreign):
+  one = r'conv_shortcut|(post_)?quant_conv' + r'|proj_(in|out)' * (
+      module.family == 'unet' and module.ours.heads > 0)  # SD 1 has no head_width
+  if re.search(rf'(^|\.)({one})\.weight', foreign):
     return 1, 1
   return (module.ours.patch,) * 2 if foreign == 'pos_embed.proj.weight' else ()
 
