@@ -243,3 +243,53 @@ def test_a_layer_without_a_public_name_is_named(tmp_path):
   params, made, modules = drawn('sd3', '3.5-medium')
   with pytest.raises(ValueError, match="has no name in the layout 'kohya'"):
     lora_export.save(str(tmp_path / 'a'), made, params, modules, 'kohya')
+
+
+THEIRS = [('sd15', 'peft', True), ('sd15', 'kohya', False), ('sdxl', 'kohya', False),
+          ('sd21', 'peft', False), ('sd3', 'peft', False), ('pixart', 'peft', False)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('name, layout, dora', THEIRS)
+def test_diffusers_draws_with_our_files_what_we_draw(name, layout, dora, tmp_path):
+  """Adapters of attention, written here, in diffusers by PEFT; one level of 256."""
+  diffusers = pytest.importorskip('diffusers', reason='needs torch and diffusers')
+  peft = pytest.importorskip('peft')
+  import torch
+  from inference import pipeline_export
+  model = inference.load(str(with_weights(name, tmp_path)))
+  layers = lora.chosen(lora.layers_of(functools.partial(
+      models.init_params, model.module, size=model.size,
+      length=model.config.tokenizer.length)), (
+          'backbone/.*(self|cross|attention)/(text_)?(q|k|v|out)',))
+  made = lora.init_adapters(KEY, model.params, layers, 2, dora)
+  made = jax.tree.map(lambda x: x + 0.3 * jax.random.normal(KEY, x.shape), made)
+  path = tmp_path / 'pytorch_lora_weights.safetensors'
+  lora_export.save(str(path), jax.device_get(made), jax.device_get(model.params),
+                   adapters.modules_of(model.config, model.module), layout)
+  (tmp_path / 'whole').mkdir()
+  pipeline_export.export(model, str(tmp_path / 'whole'))
+  pipe = diffusers.DiffusionPipeline.from_pretrained(str(tmp_path / 'whole'))
+  if name == 'pixart':  # whose pipeline does not read files of adapters; PEFT does
+    state = {key.removeprefix('transformer.'): torch.tensor(value)
+             for key, value in storage.load_file(path).items()}
+    peft.inject_adapter_in_model(peft.LoraConfig(
+        r=2, lora_alpha=2, target_modules=sorted({
+            key.partition('.lora_')[0] for key in state})), pipe.transformer)
+    left = peft.set_peft_model_state_dict(pipe.transformer, state)
+    assert not left.unexpected_keys
+  else:
+    pipe.load_lora_weights(str(tmp_path), weight_name=path.name)
+  noise = np.load(FIXTURES / 'pipelines' / 'drawn.npz')[f'{name}/noise']
+  more = dict(use_resolution_binning=False, clean_caption=False) if (
+      name == 'pixart') else {}
+  with torch.no_grad():
+    theirs = pipe(['a red circle', 'blue'], num_inference_steps=4, guidance_scale=3.0,
+                  output_type='np', latents=torch.tensor(noise).permute(0, 3, 1, 2),
+                  **more).images
+  def drawn(model):
+    return inference.generate(model, ['a red circle', 'blue'], noise=noise, steps=4,
+                              guidance=3.0).astype(int)
+  ours = drawn(adapters.add_adapters(model, str(path)))
+  assert abs(ours - drawn(model)).max() > 20
+  assert abs(np.round(255 * theirs) - ours).max() <= 1
