@@ -45,7 +45,7 @@ def export(model: Model, folder: str, dtype: str = 'float32') -> str:
   c = model.config
   index, parts = described.pipeline(
       {key: c[key].name for key in base.MODULE_KEYS}, model.module,
-      base.height_width(c.data.size))
+      base.height_width(c.data.size), c.tokenizer.length)
   if not isinstance(model.tokenizer, public.Public):
     raise ValueError('config.tokenizer.files is empty: the tokenizer is one of the '
                      "captions' own, and pipelines of diffusers have CLIP's or T5's.")

@@ -107,6 +107,8 @@ CONTENTS = {  # (model, condition) -> the pipeline's class, and its backbone's f
     ('unet', 'sdxl'): ('StableDiffusionXLPipeline', 'unet', unet),
     ('mmdit', 'sd3'): ('StableDiffusion3Pipeline', 'transformer', sd3),
     ('dit', 't5'): ('PixArtAlphaPipeline', 'transformer', pixart)}
+LENGTHS = {  # of a caption in tokens, by which another class is meant
+    ('PixArtAlphaPipeline', 300): 'PixArtSigmaPipeline'}
 EXTRA = {  # what model_index.json says beside
     'StableDiffusionPipeline': dict(
         safety_checker=[None, None], feature_extractor=[None, None],
@@ -134,12 +136,12 @@ def encoders(name: str, ours) -> dict:
   return found
 
 
-def pipeline(names: dict[str, str], module, size) -> tuple[dict, dict]:
+def pipeline(names: dict[str, str], module, size, length: int) -> tuple[dict, dict]:
   """(model_index.json without scheduler and tokenizers, {folder: its config.json}).
 
   names: of our modules in a config: {'model', 'condition', 'autoencoder'}. module:
-  TextToImage. size: (height, width) of its pictures. Raises ValueError for what no
-  pipeline is made of.
+  TextToImage. size: (height, width) of its pictures. length: tokens of a caption.
+  Raises ValueError for what no pipeline is made of.
   """
   key = names['model'], names['condition']
   if key not in CONTENTS or names['autoencoder'] != 'kl':
@@ -151,6 +153,7 @@ def pipeline(names: dict[str, str], module, size) -> tuple[dict, dict]:
   if size[0] != size[1]:
     raise ValueError(f'config.data.size is {size}; pipelines are of squares.')
   kind, folder, fields = CONTENTS[key]
+  kind = LENGTHS.get((kind, length), kind)
   text = encoders(key[1], module.text_encoder)
   widths = [encoder.width for encoder, _ in text.values()]
   pooled = sum(widths[:2]) if key[1] == 'sd3' else widths[-1]

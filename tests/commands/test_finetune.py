@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from configs import base, finetuning
+from configs import finetuning, validation
 from helpers.commands import train
 import inference
 from inference import adapters, learned_tokens
@@ -49,7 +49,7 @@ def marked():
 @pytest.mark.parametrize('name, variant', marked())
 def test_a_config_trains_what_it_says(name, variant):
   c = module(name).get_config(variant)
-  base.check(c)
+  validation.check(c)
   full = (name, variant) in COUNTS
   if not full:  # a small one of the same names
     c = module(name).get_config(f'{variant},reduced')

@@ -97,3 +97,9 @@ def test_shapes_to_restore_are_those_of_the_run(run):
   assert not jax.tree.leaves(shapes.ema[0]['text_encoder'])
   assert train_state.count(model.params) == train_state.count(
       models.param_shapes(model.module, (16, 16), model.config.tokenizer.length))
+
+
+def test_the_best_step_of_a_run_that_kept_none_is_refused(run):
+  workdir, _ = run
+  with pytest.raises(ValueError, match='--best needs a run with config.eval.best'):
+    averages.best_ema(None, workdir)

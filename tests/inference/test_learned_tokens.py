@@ -131,12 +131,12 @@ def test_a_gradient_reaches_the_rows_that_a_caption_names():
 
 
 def test_what_makes_no_sense_is_named(config):
-  from configs import base
+  from configs import validation
   c = config_of(config)
   for row in (('<a>', 'b', 0), ('', 'b', 1), ('<a>', 'b'), ('<a>', 1, 1)):
     c.tokenizer.added = (row,)
     with pytest.raises(ValueError, match='config.tokenizer.added has'):
-      base.check(c)
+      validation.check(c)
   c = config_of(config)
   c.condition = dict(name='class', classes=3)
   with pytest.raises(ValueError, match="'class' has no place for them"):

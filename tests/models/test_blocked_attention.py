@@ -40,8 +40,8 @@ def as_type(tree, dtype):
 
 
 def close(got, expected, share=2e-5):
-  """To a share of the greatest value, or of 1, as all that is drawn has that size: where
-  one key alone is seen, the gradient to its queries is zero."""
+  """To a share of the greatest value, or of 1, as all that is drawn has that size.
+  Where one key alone is seen, the gradient to its queries is zero."""
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(a, b, atol=share * max(1, np.abs(b).max()), rtol=0)
 
