@@ -38,7 +38,8 @@ def shown(c) -> list[str]:
       *base.height_width(c.data.size))}
   rows |= {name: ', '.join(str(value(c, key)) for key in keys)
            for name, keys in SHOWN.items() if value(c, keys[0]) not in ((), '')}
-  return [f'| {name} | {said} |' for name, said in rows.items()]
+  bar = r'\|'  # one that ends no column
+  return [f'| {name} | {said.replace("|", bar)} |' for name, said in rows.items()]
 
 
 def figures(workdir: str | None) -> list[str]:

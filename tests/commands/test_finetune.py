@@ -10,6 +10,7 @@ import pytest
 
 from configs import finetuning, validation
 from helpers.commands import train
+from helpers.pipelines import with_weights
 import inference
 from inference import adapters, learned_tokens
 import models
@@ -181,3 +182,41 @@ def test_from_python(tmp_path):
   assert learned_tokens.add_tokens(model) is model
   assert adapters.modules_of(model.config, model.module)[0].family == 'unet'
   assert isinstance(model.module, models.text_to_image.TextToImage)
+
+
+@pytest.mark.long
+def test_a_public_pipeline_is_adapted_and_given_back(commands, root):
+  """Weights of diffusers in, adapters trained, a pipeline out with them inside."""
+  public = with_weights('sd15', root)
+  c = inference.loading.pipeline_config(str(public))
+  c.data.update(dict(dir=f'{root}/data', pictures=64))
+  c.tokenizer.vocab = c.condition.vocab
+  c.lora.layers = (finetuning.ATTENTION,)
+  c.optim.lr_scale = (('lora/.*', 1.0), ('.*', 0.0))
+  c.train.update(dict(batch=4, steps=2, log_every=2, checkpoint_every=2))
+  c.sample.update(dict(prompts=('a red circle',), num=2, steps=2))
+  (root / 'public.py').write_text(
+      'from configs import base\nfrom ml_collections import ConfigDict\n\n'
+      f'def get_config():\n  return base.lock(ConfigDict({c.to_dict()!r}))\n')
+  code, _, err = commands.run('train.py', f'--config={root}/public.py',
+                              f'--workdir={root}/given')
+  assert code == 0, err
+  for layout in ('peft', 'kohya'):
+    export(commands, f'--workdir={root}/given', f'--layout={layout}',
+           f'--lora={root}/{layout}.safetensors')
+  export(commands, f'--workdir={root}/given', '--format=diffusers', '--dtype=float32',
+         f'--out={root}/back')
+  drawn, _ = pictures(commands, root, f'--workdir={root}/given', '--prompt=blue')
+  for flags in ([f'--weights={root}/back'],
+                [f'--weights={public}', f'--lora={root}/peft.safetensors'],
+                [f'--weights={public}', f'--lora={root}/kohya.safetensors']):
+    again, _ = pictures(commands, root, *flags, '--prompt=blue')
+    assert abs(again.astype(int) - drawn).max() <= 1
+  assert (root / 'back' / 'README.md').exists()
+  code, _, err = commands.run('export.py', f'--workdir={root}/given', '--format='
+                              'diffusers', f'--out={root}/back')
+  assert code == 2 and 'is there already' in err
+  code, _, err = commands.run('export.py', f'--workdir={root}/given', '--format='
+                              'diffusers', f'--out={root}/odd', '--solver=adaptive')
+  assert code == 2 and "config.sample.solver is 'adaptive'" in err
+  assert not list(root.glob('odd*'))
