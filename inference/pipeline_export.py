@@ -12,7 +12,7 @@ from safetensors import numpy as storage
 
 from configs import base
 from console import files
-from data import added_tokens, public
+from data import public
 from diffusion import sampling, schedules, specs, timesteps
 from diffusion.solvers import SOLVERS
 from inference import loading
@@ -184,9 +184,12 @@ def compare(folder: str, model: Model):
       if not alike(value, there := theirs[section].get(name)):
         raise ValueError(f'config.{section} has {name} {value!r}, which in a pipeline '
                          f'of diffusers is {there!r}.')
-  own, again = added_tokens.parts_of(model.tokenizer), added_tokens.parts_of(tokenizer)
-  for text in ('', *model.config.sample.prompts):
-    for a, b in ((own[0], again[0]), (own[-1], again[-1])):
+  own, again = model.tokenizer.parts, tokenizer.parts
+  for (a, length), (b, there) in ((own[0], again[0]), (own[-1], again[-1])):
+    if length != there:
+      raise ValueError(f'config.tokenizer.files has a length of {length}, which in a '
+                       f'pipeline of diffusers is {there}.')
+    for text in ('', *model.config.sample.prompts):
       if a.encode(text).ids != b.encode(text).ids:
         raise ValueError(f'the tokenizer reads {text!r} otherwise in a pipeline of '
                          'diffusers.')
@@ -200,6 +203,7 @@ def said_of(c, module) -> dict[str, dict]:
           'autoencoder': fields_of(module.autoencoder),
           'condition': {name: fields_of(one) for name, (one, _) in texts.items()},
           'diffusion or sample': drawn_by(c.diffusion, c.sample),
+          'tokenizer': {'lower': c.tokenizer.lower},
           'data': {'size': base.height_width(c.data.size)}}
 
 

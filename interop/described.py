@@ -24,6 +24,18 @@ def kl(ours, side: int) -> dict:
       latents_std=list(ours.std) or None, mid_block_add_attention=True)
 
 
+def tiny(ours, side: int) -> dict:
+  """Of AutoencoderTiny, whose `scale` is that of the latents."""
+  down, up = list(ours.encoder_blocks), list(ours.decoder_blocks)
+  return dict(
+      _class_name='AutoencoderTiny', _diffusers_version=VERSION, act_fn='relu',
+      in_channels=3, out_channels=3, latent_channels=ours.channels,
+      encoder_block_out_channels=[ours.width] * len(down), num_encoder_blocks=down,
+      decoder_block_out_channels=[ours.width] * len(up), num_decoder_blocks=up,
+      upsampling_scaling_factor=2, upsample_fn='nearest', scaling_factor=ours.scale,
+      shift_factor=0.0)
+
+
 def unet(ours, latents: int, text: int, pooled: int) -> dict:
   """Of UNet2DConditionModel. latents: a side. text, pooled: widths of the condition."""
   widths = [int(ours.width * m) for m in ours.channel_mult]
@@ -43,6 +55,7 @@ def unet(ours, latents: int, text: int, pooled: int) -> dict:
       cross_attention_dim=text, norm_num_groups=ours.groups, norm_eps=ours.eps,
       use_linear_projection=not ours.heads, downsample_padding=1, freq_shift=0,
       center_input_sample=False, flip_sin_to_cos=True,
+      time_cond_proj_dim=ours.guidance_features or None,
       **(sizes if ours.size_features else {}))
 
 
@@ -102,6 +115,7 @@ def t5(ours) -> dict:
       tie_word_embeddings=True)
 
 
+AUTOENCODERS = {'kl': kl, 'tiny': tiny}
 CONTENTS = {  # (model, condition) -> the pipeline's class, and its backbone's folder
     ('unet', 'clip'): ('StableDiffusionPipeline', 'unet', unet),
     ('unet', 'sdxl'): ('StableDiffusionXLPipeline', 'unet', unet),
@@ -144,12 +158,12 @@ def pipeline(names: dict[str, str], module, size, length: int) -> tuple[dict, di
   Raises ValueError for what no pipeline is made of.
   """
   key = names['model'], names['condition']
-  if key not in CONTENTS or names['autoencoder'] != 'kl':
+  if key not in CONTENTS or names['autoencoder'] not in AUTOENCODERS:
     known = ', '.join(f'{model} with {condition}' for model, condition in CONTENTS)
     raise ValueError(
         f'config.model.name is {key[0]!r}, config.condition.name {key[1]!r} and '
         f'config.autoencoder.name {names["autoencoder"]!r}; pipelines of diffusers are '
-        f'of the autoencoder kl and {known}.')
+        f'of the autoencoders {" and ".join(AUTOENCODERS)}, and {known}.')
   if size[0] != size[1]:
     raise ValueError(f'config.data.size is {size}; pipelines are of squares.')
   kind, folder, fields = CONTENTS[key]
@@ -159,7 +173,7 @@ def pipeline(names: dict[str, str], module, size, length: int) -> tuple[dict, di
   pooled = sum(widths[:2]) if key[1] == 'sd3' else widths[-1]
   width = module.text_encoder.t5_width if key[1] == 'sd3' else sum(widths)
   latents = module.latent_shape(size)[0]
-  files = {'vae': kl(module.autoencoder, size[0]),
+  files = {'vae': AUTOENCODERS[names['autoencoder']](module.autoencoder, size[0]),
            folder: fields(module.backbone, latents, width, pooled)}
   files |= {name: said for name, (_, said) in text.items()}
   index = {'_class_name': kind, '_diffusers_version': VERSION} | EXTRA.get(kind, {})

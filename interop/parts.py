@@ -25,7 +25,7 @@ MODULES = {  # part -> name of ours in a config -> (what lies below, folder, fam
                  'mmdit': [('', 'transformer', 'sd3')]},
     'text_encoder': {'clip': [CLIP], 't5': [('', 'text_encoder', 't5')],
                      'sdxl': [CLIP_L, CLIP_G], 'sd3': [CLIP_L, CLIP_G, T5]},
-    'autoencoder': {'kl': [('', 'vae', 'kl')]},
+    'autoencoder': {'kl': [('', 'vae', 'kl')], 'tiny': [('', 'vae', 'tiny')]},
 }
 LDM = (  # diffusers' names in a U-Net -> those of CompVis's and Stability's code
     (r'resnets\.(\d+)\.norm1', r'resnets.\1.in_layers.0'),
