@@ -11,11 +11,13 @@ import pytest
 from configs import finetuning, validation
 from helpers.commands import train
 from helpers.pipelines import with_weights
+from helpers.tiny import DIT, tiny
 import inference
 from inference import adapters, learned_tokens
 import models
 import training
-from training import rules, sharding, train_state
+from training import param_files, rules, sharding, train_state
+from training import workdir as workdirs
 
 FOLDER = pathlib.Path(finetuning.__file__).parent / 'finetune'
 FILES = sorted(path.stem for path in FOLDER.glob('*.py'))
@@ -28,7 +30,7 @@ def module(name):
 CASES = [(name, variant) for name in FILES for variant in module(name).get_config.names]
 TRAINED = {'lora': 'lora/.*', 'dreambooth': 'lora/.*',
            'textual_inversion': 'text_encoder/(.*/)?embed/new'}
-ALWAYS = {('lora', 'sd15'), ('dreambooth', 'shapes'), ('textual_inversion', 'shapes')}
+ALWAYS = {('lora', 'shapes'), ('dreambooth', 'shapes'), ('textual_inversion', 'shapes')}
 COUNTS = {  # numbers that are trained; LoRA's of rank 8 is twice the published 797,184
     ('lora', 'sd15'): 1_594_368, ('dreambooth', 'sd15'): 3_188_736,
     ('textual_inversion', 'sd15'): 768, ('textual_inversion', 'sdxl'): 768 + 1280}
@@ -102,19 +104,31 @@ def export(commands, *flags):
   assert code == 0, err
 
 
-def test_adapters_from_training_to_pictures(commands, root):
+def exported(folder, tokenizer):
+  """An exported workdir of the small transformer, with random parameters."""
+  folder.mkdir()
+  c = tiny(str(folder))
+  c.model = dict(DIT)
+  shapes = models.param_shapes(models.build(c, tokenizer.get_vocab_size()), (16, 16),
+                               c.tokenizer.length)
+  rng = np.random.default_rng(0)
+  workdirs.save_config(str(folder), c)
+  (folder / 'tokenizer.json').write_text(tokenizer.to_str())
+  param_files.save(str(folder / param_files.FILE), jax.tree.map(
+      lambda p: np.float32(0.2 * rng.normal(size=p.shape)), shapes), 'float32', {})
+
+
+def test_adapters_from_training_to_pictures(commands, root, tokenizer):
   """In a run, merged into an export, and alone beside the base: the same picture."""
   short = ('--config.train.steps=10', '--config.train.checkpoint_every=10')
-  code, _, err = commands.run(*train(root, 'base'), *short)
-  assert code == 0, err
-  export(commands, f'--workdir={root}/base', f'--out={root}/weights', '--dtype=float32')
+  exported(root / 'weights', tokenizer)
   starts = tuple((part, f'{root}/weights') for part in ('text_encoder', 'backbone'))
   code, out, err = commands.run(
       *train(root, 'adapted'), *short, f'--config.init_from={starts}',
       "--config.lora.layers=('backbone/blocks/(self/.*|mlp/up)',)",
       "--config.optim.lr_scale=(('lora/.*', 1.0), ('.*', 0.0))",
       '--config.optim.frozen_dtype=bfloat16')
-  assert code == 0 and re.search(r'^[\d,]+ parameters, [\d,]+ more frozen', out), err
+  assert code == 0 and re.search(r'[\d,]+ parameters, [\d,]+ more frozen', out), err
   workdir, file = f'{root}/adapted', root / 'a.safetensors'
   export(commands, f'--workdir={workdir}', f'--out={root}/merged', '--dtype=float32')
   export(commands, f'--workdir={workdir}', f'--lora={file}')
@@ -135,7 +149,7 @@ def test_adapters_from_training_to_pictures(commands, root):
                               f'--lora={root}/peft.safetensors')
   assert code == 2 and "has no name in the layout 'peft'" in err
   assert not list(root.glob('peft.safetensors*'))
-  code, _, err = commands.run('export.py', f'--workdir={root}/base',
+  code, _, err = commands.run('export.py', f'--workdir={root}/weights',
                               f'--lora={root}/none.safetensors')
   assert code == 2 and 'has no adapters' in err
 

@@ -17,6 +17,9 @@ from interop.part import Part
 from training.param_files import DTYPES
 
 CASES = json.loads((FIXTURES / 'schedulers.json').read_text())['cases']
+ALWAYS = 'sd15', 'sdxl', 'sd3', 'pixart'  # in every run of the tests
+NAMES = [pytest.param(name, marks=[pytest.mark.long] * (name not in ALWAYS))
+         for name in sorted(PARTS)]
 COMPUTED = {'pos_embed.pos_embed'}  # what a module keeps, but does not learn
 OTHER = {  # fields that may be written another way and mean the same
     '_diffusers_version', '_class_name', 'transformers_version', 'pad_token_id',
@@ -37,7 +40,7 @@ def exported(tmp_path_factory):
   return functools.cache(make)
 
 
-@pytest.mark.parametrize('name', sorted(PARTS))
+@pytest.mark.parametrize('name', NAMES)
 def test_what_is_exported_is_read_with_the_same_bits(name, exported):
   model, folder = exported(name)
   again = inference.load(str(folder))
@@ -52,7 +55,7 @@ def test_what_is_exported_is_read_with_the_same_bits(name, exported):
                                   again.tokenizer.ids(text)[0])
 
 
-@pytest.mark.parametrize('name', sorted(PARTS))
+@pytest.mark.parametrize('name', NAMES)
 def test_files_have_the_names_and_shapes_of_diffusers_modules(name, exported):
   """Each array that the modules have, and each field that says what they compute."""
   _, folder = exported(name)
