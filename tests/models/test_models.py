@@ -97,11 +97,10 @@ def test_what_is_computed_again_changes_nothing():
     loss = lambda p: jnp.square(net.apply({'params': p}, *args)).sum()
     made = jax.jit(jax.value_and_grad(loss)).trace(params)
     return made.lower().compile()(params), str(made.jaxpr).count('remat')
-  want, none = run('none')
-  assert not none
+  want, attention = run('none')  # whose softmax is computed again in any case
   for recomputed in ('dots', 'full'):
     got, some = run(recomputed)
-    assert some
+    assert some > attention
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
                  got, want)
 
