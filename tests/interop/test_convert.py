@@ -170,8 +170,8 @@ def test_damaged_files_are_named_not_tracebacks(tmp_path):
     for _ in range(150):
       end = rng.integers(len(whole)) if rng.random() < 0.5 else len(whole)
       data = bytearray(whole[:end])
-      for _ in range(rng.integers(0, 3)):
-        data[rng.integers(max(len(data), 1))] = rng.integers(256) if data else 0
+      for _ in range(rng.integers(0, 3) if data else 0):
+        data[rng.integers(len(data))] = rng.integers(256)
       path.write_bytes(data)
       try:
         pickles.read(str(path))
