@@ -20,8 +20,14 @@ ACTIVATIONS = {
     'geglu': lambda x: (lambda a, b: a * nn.gelu(b, approximate=False))(
         *jnp.split(x, 2, -1)),                # arXiv:2002.05202
 }
+CHEAP = frozenset(  # primitives that take no longer than reading their result would
+    'add add_any sub mul div neg max min clamp integer_pow pow square sqrt rsqrt exp '
+    'exp2 log tanh logistic erf sin cos abs sign eq ne lt le gt ge and or not select_n '
+    'stop_gradient convert_element_type copy iota broadcast_in_dim reshape squeeze '
+    'transpose slice pad concatenate split rev'.split())
 REMAT = {  # what of a block is recomputed for its gradient ('dots': all but products)
     'none': jax.checkpoint_policies.everything_saveable,
+    'elementwise': lambda primitive, *_, **__: primitive.name not in CHEAP,
     'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     'full': jax.checkpoint_policies.nothing_saveable,
 }
@@ -108,6 +114,14 @@ class Modulation(nn.Module):
     return jnp.split(out, self.parts, -1)
 
 
+def rows_product(x, kernel, dimension_numbers, **kwargs):
+  """The dot_general of a Dense, over [rows d]: on a CPU the gradient to its kernel can
+  take half the time of one that sums over pictures and over places."""
+  del dimension_numbers
+  y = jax.lax.dot(x.reshape(-1, x.shape[-1]), kernel, **kwargs)
+  return y.reshape(*x.shape[:-1], -1)
+
+
 class MLP(nn.Module):
   """Dense, activation, Dense.
 
@@ -135,7 +149,7 @@ class MLP(nn.Module):
         [nn.linear.default_kernel_init] * 2)
     def dense(name, width, y, init=first):
       return nn.Dense(width, use_bias=self.bias, dtype=self.dtype, kernel_init=init,
-                      name=name)(y)
+                      dot_general=rows_product, name=name)(y)
     act, hidden = ACTIVATIONS[self.act], self.hidden * (1 + (self.act == 'geglu'))
     h = dense('up', hidden, x)
     h = act(dense('gate', hidden, x)) * h if self.gated else act(h)

@@ -73,6 +73,7 @@ class Backbone(nn.Module):
 
 class Transformer(Backbone):
   """One over tokens of patch x patch pixels, with fields width, depth, heads, patch."""
+  remat: str = 'elementwise'  # a scan stores what a gradient needs, and reads it again
   num_taps = property(lambda self: self.depth)
   positive = ('width', 'depth', 'heads', 'patch')
 
