@@ -14,8 +14,10 @@ from absl import logging
 from console import options
 from console.errors import UserError, UserNote, disk_error, one_line
 
-COMPILED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))),
-                        '.cache', 'jax')
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+COMPILED = os.path.join(*(  # programs: of a checkout; else of a user
+    [ROOT, '.cache'] if os.path.exists(os.path.join(ROOT, 'requirements.txt')) else
+    [os.path.expanduser('~'), '.cache', 'text-to-image']), 'jax')
 
 
 def run(main, define, end=sys.exit, words=False):
