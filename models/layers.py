@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from models.recomputed import checkpointed
+
 TIMES = {  # what a network is told of t in [0, 1], 0 being data
     'steps': lambda t: 1000 * t,
     'index': lambda t: 1000 * t - 1,          # step i of 0 to 999 is t = (i + 1) / 1000
@@ -19,17 +21,6 @@ ACTIVATIONS = {
     'quick_gelu': lambda x: x * nn.sigmoid(1.702 * x),
     'geglu': lambda x: (lambda a, b: a * nn.gelu(b, approximate=False))(
         *jnp.split(x, 2, -1)),                # arXiv:2002.05202
-}
-CHEAP = frozenset(  # primitives that take no longer than reading their result would
-    'add add_any sub mul div neg max min clamp integer_pow pow square sqrt rsqrt exp '
-    'exp2 log tanh logistic erf sin cos abs sign eq ne lt le gt ge and or not select_n '
-    'stop_gradient convert_element_type copy iota broadcast_in_dim reshape squeeze '
-    'transpose slice pad concatenate split rev'.split())
-REMAT = {  # what of a block is recomputed for its gradient ('dots': all but products)
-    'none': jax.checkpoint_policies.everything_saveable,
-    'elementwise': lambda primitive, *_, **__: primitive.name not in CHEAP,
-    'dots': jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    'full': jax.checkpoint_policies.nothing_saveable,
 }
 SCALAR_CHANNELS = 256  # sinusoids of each scalar beyond t
 
@@ -180,12 +171,6 @@ def embed_scalars(scalars, told, unit: str, features, embed, dtype):
 def remat(block, policy: str, *args):
   """block(*args), of which REMAT[policy] is saved for the gradient."""
   return checkpointed(lambda block, *args: block(*args), policy)(block, *args)
-
-
-def checkpointed(run, policy: str):
-  """run, a function of a module and arrays, under REMAT[policy]."""
-  return run if policy == 'none' else nn.remat(run, policy=REMAT[policy],
-                                               prevent_cse=False)
 
 
 def repeat(spans, policy: str, x, *args, taps=()):

@@ -4,7 +4,7 @@ from typing import Any
 from flax import linen as nn
 import jax.numpy as jnp
 
-from models import checks, layers
+from models import checks, layers, recomputed
 from models.context import Scalars
 
 
@@ -20,7 +20,7 @@ class Backbone(nn.Module):
   Attributes:
     scalars: names of context.Scalars that it is told beside t.
     time_unit: of layers.TIMES, in which it is told t.
-    remat: of layers.REMAT, what of a block is recomputed for its gradient.
+    remat: of recomputed.REMAT, what of a block is recomputed for its gradient.
     out_channels: of the prediction, more than `channels` where a variance is learned
       (arXiv:2102.09672); 0 for as many.
     reads, needs: fields of the Context that it uses, and cannot do without.
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
   reads = needs = frozenset()
   any_size = True
   num_taps = augment_labels = 0
-  choices = dict(time_unit=layers.TIMES, remat=layers.REMAT,
+  choices = dict(time_unit=layers.TIMES, remat=recomputed.REMAT,
                  scalars=Scalars._fields[1:])
 
   @nn.compact

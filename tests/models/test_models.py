@@ -8,7 +8,7 @@ import pytest
 from configs import base
 from helpers.small_models import built
 import models
-from models import layers
+from models import layers, recomputed
 from models.backbones import dit, mmdit, unet_blocks
 from models.conditions import label
 
@@ -98,8 +98,8 @@ def test_what_is_computed_again_changes_nothing():
     made = jax.jit(jax.value_and_grad(loss)).trace(params)
     return made.lower().compile()(params), str(made.jaxpr).count('remat')
   want, attention = run('none')  # whose softmax is computed again in any case
-  for recomputed in sorted(set(layers.REMAT) - {'none'}):
-    got, some = run(recomputed)
+  for policy in sorted(set(recomputed.REMAT) - {'none'}):
+    got, some = run(policy)
     assert some > attention
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
                  got, want)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from models import Context, Scalars, layers
+from models import Context, Scalars, layers, recomputed
 from models.backbones import dit, microdit, mmdit, unet, uvit
 
 B, L, D = 2, 5, 8
@@ -63,7 +63,7 @@ def by_hand(params, x, c, depths):
   return outputs
 
 
-@pytest.mark.parametrize('remat', layers.REMAT)
+@pytest.mark.parametrize('remat', recomputed.REMAT)
 @pytest.mark.parametrize('depths', [(2, 3), (0, 3), (1, 0)])
 def test_spans_are_their_blocks_one_after_another(depths, remat):
   x, c = (jax.random.normal(jax.random.key(i), (B, 3, D)) for i in (1, 2))
