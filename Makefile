@@ -39,7 +39,15 @@ bench: .venv/ready
 	$(VENV)/python benchmarks/start.py
 	$(VENV)/python benchmarks/against_torch.py --torch_python=$(TORCH_PYTHON)
 
+# The documentation as a site, runs/site; a broken link ends it.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/mkdocs build --quiet
+
+.venv/docs: .venv/ready requirements-docs.txt
+	$(VENV)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.txt
+	touch $@
+
 lint: .venv/ready
 	$(VENV)/ruff check .
 
-.PHONY: setup demo test long bench lint
+.PHONY: setup demo test long bench docs lint

@@ -11,7 +11,7 @@ import math
 
 
 def build(table, spec: str, key: str, **given):
-  """table[name](needed=given['needed'], option=value, ...) for 'name(option=value)'.
+  """The row that 'name(option=value)' is of, called with the needed and its options.
 
   key: of the config, for messages, such as 'diffusion.target'. given: what rows may
   need; each takes only what it has parameters for. Raises ValueError as `check`, and
