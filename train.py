@@ -14,10 +14,10 @@ from jax.experimental import multihost_utils
 
 from console import command, options, progress
 from console.errors import UserError, user_errors, writing
-from console.files import write_text
-from data import images, loader, problems, sources, tokenizers
+from console.files import write_json, write_text
+from data import images, loader, problems, sources, survey, tokenizers
 import evaluation
-from evaluation import scores
+from evaluation import report, scores
 from inference import dry_run, generation
 from inference.loading import Model, read_part
 from inference.requests import encode_prompts
@@ -90,6 +90,8 @@ def start(c, workdir: str, mesh, pictures):
     lock = workdirs.open_workdir(workdir)
     if new:
       write_text(path, tokenizer.to_str())
+      write_json(workdirs.data_path(workdir),
+                 survey.survey(pictures, tokenizer, c.tokenizer.length))
     workdirs.save_config(workdir, c)
     hosts.wait_for_all('tokenizer')
   return built, tokenizer, parts, lock
@@ -228,21 +230,22 @@ def train(flag):
       window = jax.device_get(window)  # the only place where the host waits
       values, now = train_step.summary(window), time.monotonic()
       values |= {'images_per_s': len(window) * c.train.batch / (now - since),
-                 'seconds': log.seconds()}
-      known, tally = tally.bad, of_all(batches.tally)
-      values['bad'] = tally.bad - known  # pictures since the last log
+                 'data_wait': batches.waited / (now - since), 'seconds': log.seconds()}
+      known, tally = tally, of_all(batches.tally)
+      values |= problems.Tally(tally.counts - known.counts).logged()
       log.scalars(step, values)
       (lines.say if end else lines.rewrite)(log.progress(step, values))
       with user_errors():
         tally.check_share(c.data.max_bad)
       check_finite(window, step, c.train.max_skipped)
-      window, since = [], now
+      window, since, batches.waited = [], now, 0.0
     pause = time.monotonic()
     if due(c.train.sample_every):
       lines.say(log.picture(step, preview(c, averaged())))
     if now_due := [one for one in evaluations if due(one.every)]:
       found = evaluation.measure_all(now_due, averaged(), c.seed)
-      log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found))
+      log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found)
+                  | scores.interval_ends(found))
       lines.say(scores.table(found, {k: v for one in now_due
                                      for k, v in one.units.items()}))
       if best and best.improves(found):
@@ -261,6 +264,8 @@ def train(flag):
       break
   for kept in filter(None, (saved, averages, best, batches, log)):
     kept.close()
+  if jax.process_index() == 0:
+    lines.say(report.write(workdir))
   del lock
 
 

@@ -17,7 +17,7 @@ from console import command, files, options
 from console.errors import user_errors
 from console.progress import Progress
 from data import captions, images, problems, sheet, sources, tokenizers
-from data.problems import Bad
+from data.survey import detail, look
 
 EXAMPLES = 3  # of each problem
 BARS = 40     # characters of the longest
@@ -31,21 +31,6 @@ def define_flags():
   flags.DEFINE_integer('pictures', 30, 'Number of pictures on the contact sheet.',
                        lower_bound=1)
   flags.DEFINE_string('out', 'sheet.png', 'PNG file that becomes the contact sheet.')
-
-
-def look(pictures, i: int) -> dict:
-  """What there is to know of record i; 'bad' where it is not to be used."""
-  c, (source, k) = pictures.c, pictures.place(i)
-  try:
-    record = source[k]
-    picture = images.opened(record['image'])
-    texts = captions.usable(record['captions'], c)
-    h, w, *_ = images.decode(record['image'], pictures.size, most=c.max_pixels,
-                             least=c.min_side).sizes
-    return {'record': i, 'format': picture.format, 'mode': picture.mode, 'texts': texts,
-            'size': (int(w), int(h))}
-  except Bad as e:
-    return {'record': i, 'bad': e}
 
 
 def row(name: str, values, form='{:,.0f}') -> str:
@@ -109,9 +94,8 @@ def of_problems(pictures, bad) -> list[str]:
   for reason, n in counts.most_common():
     lines.append(f'  {reason}: {n:,}')
     for x in [x for x in bad if x['bad'].reason == reason][:EXAMPLES]:
-      detail = str(x['bad']).removeprefix(reason).lstrip(': ')[:80]
-      where = pictures.where(x['record'])
-      lines.append(f'    {where}' + f'  ({detail})' * bool(detail))
+      why, where = detail(x['bad'])[:80], pictures.where(x['record'])
+      lines.append(f'    {where}' + f'  ({why})' * bool(why))
   return lines
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import functools
 import os
 import sys
+import time
 from typing import Any
 
 from absl import flags
@@ -114,6 +115,7 @@ class Batches:
   threads: int
   given: int = 0
   tally: Tally = dataclasses.field(default_factory=Tally)  # of what it has given
+  waited: float = 0.0  # seconds, for batches that were not ready; a reader may reset it
   _iterator: Any = None
 
   def __iter__(self):
@@ -126,7 +128,9 @@ class Batches:
     """
     if self._iterator is None:
       self._iterator = iter(self._dataset())
+    start = time.monotonic()
     batch = next(self._iterator)
+    self.waited += time.monotonic() - start
     self.given += 1
     self.tally.add(batch.pop('problem'))
     if self.workers:  # shared memory, which goes when the worker's batch does

@@ -53,6 +53,10 @@ class Tally:
   def by_reason(self) -> dict[str, int]:
     return {reason: int(n) for reason, n in zip(REASONS, self.counts[1:]) if n}
 
+  def logged(self) -> dict[str, int]:
+    """{'bad': how many, 'bad/not a picture': ...}, as metrics.jsonl has it."""
+    return {'bad': self.bad} | {f'bad/{k}': n for k, n in self.by_reason().items()}
+
   def line(self) -> str:
     """'12 of 3,400 pictures (0.4%) were bad: 10 not a picture, 2 too small'."""
     share = self.bad / max(self.total, 1)

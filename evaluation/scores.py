@@ -115,6 +115,12 @@ def scalars(scores: dict) -> dict:
   return {name: score.value for name, score in scores.items()}
 
 
+def interval_ends(scores: dict) -> dict:
+  """{name_low, name_high: value} of those that have an interval, as they are logged."""
+  return {f'{name}_{end}': getattr(score, end) for name, score in scores.items()
+          for end in ('low', 'high') if score.low is not None}
+
+
 def table(scores: dict, units: dict) -> str:
   """A line a score. units: of each name, '%' or another."""
   wide = max(map(len, scores)) + 2

@@ -10,6 +10,7 @@ from tensorboardX import SummaryWriter
 
 from console.files import atomic_write, write_text
 from console.progress import clock
+from training import machine
 
 
 class Log:
@@ -37,6 +38,7 @@ class Log:
       if kept:  # time goes on from where the run was
         self.start -= json.loads(kept[-1]).get('seconds', 0.0)
       write_text(self.path, ''.join(kept))
+    machine.record(workdir, step)
     self.board = SummaryWriter(
         os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
 

@@ -19,6 +19,7 @@ FREE = (  # keys that a resumed run may change
     'data.max_bad', 'data.font')
 
 tokenizer_path = lambda workdir: os.path.join(workdir, 'tokenizer.json')
+data_path = lambda workdir: os.path.join(workdir, 'data.json')  # data.survey
 
 
 def free(key: str) -> bool:

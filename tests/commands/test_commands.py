@@ -24,7 +24,7 @@ def run(root, commands):
 def test_a_run_leaves_what_is_promised(run):
   assert {p.name for p in run.iterdir()} >= {
       'config.json', 'metrics.jsonl', 'checkpoints', 'samples', 'tensorboard',
-      'tokenizer.json'}
+      'tokenizer.json', 'data.json', 'machine.json', 'report.html'}
   lines = logged(run)
   assert [x['step'] for x in lines] == list(range(10, 121, 10))
   assert {'loss', 'grad_norm', 'lr', 'skipped', 'loss_t0'} <= lines[0].keys()
@@ -33,6 +33,33 @@ def test_a_run_leaves_what_is_promised(run):
   assert {p.name for p in (run / 'checkpoints').iterdir()} >= {'90', '120'}
   assert (run / 'samples' / '120.png').exists()
   assert any((run / 'tensorboard').iterdir())
+
+
+def test_a_run_says_what_it_was_done_with(run):
+  (start,) = json.loads((run / 'machine.json').read_text())
+  assert start['step'] == 0 and start['devices'] == '1 x cpu'
+  assert {'jax', 'jaxlib', 'flax', 'numpy'} <= start['packages'].keys()
+  data = json.loads((run / 'data.json').read_text())
+  assert (data['pictures'], data['bad'], data['left_out']) == (256, [], {})
+  assert len(data['good']) == data['looked_at'] > 20
+  assert all(x['tokens'] > 1 and x['caption'] for x in data["good"])
+
+
+@pytest.mark.parametrize('words, message', (
+    ((), 'a folder is needed'), (('nowhere',), 'nowhere: there is no such'),
+    (('{run}/samples',), 'is no run (config.json)'), (('{run}', '{run}'), '--out='),
+    (('{run}', '--out=a.txt'), 'ends in .html'), (('{run}', '--in=1'), 'in'),
+    (('{run}', '{run}/evaluations', '--out={root}/a.html'), 'side by side')))
+def test_a_mistake_of_report_is_one_line(root, run, commands, words, message):
+  (run / 'evaluations').mkdir(exist_ok=True)
+  code, out, err = commands.run('report.py', *(
+      word.format(run=run, root=root) for word in words))
+  assert (code, out, err.count('\n')) == (2, '', 1) and message in err, err
+
+
+def test_two_runs_make_one_report(root, run, commands):
+  code, out, err = commands.run('report.py', run, run, f'--out={root}/both.html')
+  assert (code, out) == (0, f'{root}/both.html\n'), err
 
 
 def test_killed_at_any_moment_a_run_goes_on_bitwise(root, run, commands):

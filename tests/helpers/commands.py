@@ -9,7 +9,7 @@ import sys
 from helpers.tiny import FAST
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'sample', 'train')
+COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'report', 'sample', 'train')
 DATA = ('data.shards', 'data.sheet', 'data.tokenizers')  # what data's commands import
 PLACES = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
 
@@ -79,5 +79,5 @@ def train(root, name, config='tiny'):
 def logged(workdir):
   """What a run logged, without what the clock says."""
   lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
-  return [{k: v for k, v in x.items() if k not in ('images_per_s', 'seconds')}
-          for x in lines]
+  clock = 'images_per_s', 'data_wait', 'seconds'
+  return [{k: v for k, v in x.items() if k not in clock} for x in lines]

@@ -8,6 +8,7 @@ names of commands are its arguments; one with a dot, as data.prepare, is run by 
 """
 import gc
 import importlib
+import inspect
 import json
 import os
 import runpy
@@ -22,7 +23,8 @@ def run(name: str):
   if '.' in name:
     return runpy.run_module(name, run_name='__main__', alter_sys=True)
   module = sys.modules[name]
-  command.run(module.main, module.define_flags)
+  words = len(inspect.signature(module.main).parameters) == 2
+  command.run(module.main, module.define_flags, words=words)
 
 
 def child(case):

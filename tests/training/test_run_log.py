@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from training import run_log
+from training import machine, run_log
 
 
 def lines(folder):
@@ -48,3 +48,12 @@ def test_pictures_are_kept_by_step(tmp_path):
   path = log.picture(5, np.zeros((4, 4, 3), np.uint8))
   assert path == str(tmp_path / 'samples' / '5.png')
   assert [p.name for p in (tmp_path / 'samples').iterdir()] == ['5.png']
+
+
+def test_each_start_is_recorded_and_those_taken_back_are_not(tmp_path):
+  for step in (0, 0, 20, 40, 20):
+    run_log.Log(str(tmp_path), 100, step=step).close()
+  with open(machine.path_of(str(tmp_path)), encoding='utf-8') as f:
+    starts = json.load(f)
+  assert [start['step'] for start in starts] == [0, 0, 20]
+  assert all(start['cores'] >= 1 and start['memory_gib'] > 0 for start in starts)
