@@ -201,7 +201,7 @@ def notes_of(flag, c, size, source: str) -> dict:
 def read_image(path: str, size, channels: int):
   """A picture as f32[h w channels] in [-1, 1]."""
   with user_errors():
-    return images.read(path, size, channels).astype(np.float32) / 127.5 - 1
+    return edits.to_input(images.read(path, size, channels))
 
 
 def destroy(flag):
@@ -231,8 +231,8 @@ def editing_of(flag, model, size, request, m: int, given: dict):
   given: the pictures of --image and --mask, f32[h w c].
   """
   if flag.mask:
-    mask = given['mask'].mean(-1, keepdims=True) > 0
-    request = request.replace(mask=mask.astype(np.float32)[None].repeat(m, 0))
+    request = request.replace(
+        mask=edits.to_mask(given['mask'])[None].repeat(m, 0))
   if not flag.image:
     return request
   image = given['image'][None]

@@ -67,11 +67,13 @@ def advance(guided, solver: Solver, carry, t, s, keys):
   return jax.lax.cond(s > t, upward, evaluate, *carry)
 
 
-def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
+def sample(guided, solver: Solver, x_T, times, keys, film: bool = False, watch=None):
   """Integrates x_T [b h w c] along times f32[n + 1], decreasing but in editing.
 
   guided: guidance.Guided; `guidance.unguided(denoise)` for a plain denoiser. Of solvers
-  that map, s f32[] -> such a one. keys: [b].
+  that map, s f32[] -> such a one. keys: [b]. watch: (i int32[], x) -> None, traced
+  after step i, from 1 on: it may call the host, and changes nothing; a solver that
+  chooses its own times has no steps to watch.
   Returns x at the last time, [b h w c]; with `film`, (x, all on the way [n b h w c]).
   Raises ValueError for a film, or guidance with a state, of a solver that chooses its
   own times.
@@ -86,6 +88,8 @@ def sample(guided, solver: Solver, x_T, times, keys, film: bool = False):
     i, t, s = item
     fresh = jax.vmap(lambda key: jax.random.fold_in(key, i))(keys)
     carry = advance(toward(s), solver, carry, t, s, fresh)
+    if watch:
+      watch(i, carry[0])
     return carry, (carry[0] if film else None)
   steps = jnp.arange(1, len(times)), times[:-1], times[1:]
   start = x_T, solver.init(x_T), toward(times[-1]).init(x_T)

@@ -11,6 +11,16 @@ from inference.requests import Request, build_request
 from inference.sampler import autoencoder_fns, build_plan, guided_denoiser
 
 
+def to_input(picture):
+  """A picture uint8 [h w c] as a request's `image` has it: f32[h w c] in [-1, 1]."""
+  return picture.astype(np.float32) / 127.5 - 1
+
+
+def to_mask(image):
+  """`to_input` of a picture -> f32[h w 1], 1 where that is more white than black."""
+  return (image.mean(-1, keepdims=True) > 0).astype(np.float32)
+
+
 def unguided(c):
   """A config whose denoiser is the network's own x0: not guided, nothing clipped."""
   c = c.copy_and_resolve_references()

@@ -74,21 +74,23 @@ def with_settings(c, settings: dict):
 
 def sample_request(model: Model, request: Request, index, *, seed: int, size=None,
                    film: bool = False, weak: Model | None = None, strength: float = 1.0,
-                   fill: str = 'blend', progress=None):
+                   fill: str = 'blend', watch=None, progress=None):
   """Answers a request of m pictures, config.sample.batch at a time, over a mesh.
 
   Args:
     index: int[m], of each picture among those of its prompt: with the seed it fixes the
       noise.
     size: (height, width); None for that of the model.
-    film, strength, fill: of sampler.build_sampler.
+    film, strength, fill, watch: of sampler.build_sampler; a program is compiled for
+      each `watch`, which has been told all of a batch before the next one is begun.
     weak: the model to move away from; request.weak_tokens are its.
 
   Returns:
     uint8 [m h w c]; with `film` also [steps m h w c].
   """
   size = tuple(size or model.size)
-  sampler = sampler_of(model, size, film=film, weak=weak, strength=strength, fill=fill)
+  sampler = sampler_of(model, size, film=film, weak=weak, strength=strength, fill=fill,
+                       watch=watch)
   params = {'main': model.params} | ({'weak': weak.params} if weak else {})
   n, m, mesh = sharding.batch_shards(model.mesh), len(index), model.mesh
   batch = math.ceil(min(model.config.sample.batch, m) / n) * n
@@ -101,6 +103,8 @@ def sample_request(model: Model, request: Request, index, *, seed: int, size=Non
     out, way = out if film else (out, None)
     parts.append(sharding.gather(out))
     ways.append(sharding.gather(way) if film else None)
+    if watch:
+      jax.effects_barrier()
     if progress and m > batch:
       progress(min(i + batch, m))
   pictures = np.concatenate(parts)[:m]
@@ -109,18 +113,18 @@ def sample_request(model: Model, request: Request, index, *, seed: int, size=Non
   return pictures, np.concatenate(ways, 1)[:, :m]
 
 
-def sampler_of(model: Model, size, *, weak: Model | None = None, **how):
+def sampler_of(model: Model, size, *, weak: Model | None = None, watch=None, **how):
   """The compiled sampler of a model and a size, made once for the same settings."""
   c = model.config
   diffusion.check_sampling(c.sample)
   settings = c.sample.to_dict() | {'guidance': c.sample.guidance == 1}
   settings = {k: v for k, v in settings.items() if k not in REQUESTED}
-  key = json.dumps([size, settings, how, weak and weak.config.to_json()],
-                   sort_keys=True)
+  key = watch, json.dumps([size, settings, how, weak and weak.config.to_json()],
+                          sort_keys=True)
   if key not in model.programs:
     model.programs[key] = build_sampler(
         model.module, c, size, mesh=model.mesh,
-        weak=weak and (weak.config, weak.module), **how)
+        weak=weak and (weak.config, weak.module), watch=watch, **how)
   return model.programs[key]
 
 

@@ -1,5 +1,6 @@
 """One compiled program from tokens to pictures."""
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,11 @@ import models
 from models import Scalars, placement
 from inference.requests import Request
 
+WATCHED = 16  # pictures on the way there, at most, that are shown while it is gone
+
 
 def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
-                  strength: float = 1.0, fill: str = 'blend'):
+                  strength: float = 1.0, fill: str = 'blend', watch=None):
   """Makes the sampler of a model; what a request leaves None is not compiled.
 
   Args:
@@ -26,6 +29,8 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
       prompt: autoguidance.
     strength: where there is a picture to start from, how much noise it gets, to 1.
     fill: of editing.FILLS, where there is a mask.
+    watch: (step, steps, uint8 [b h w c]) -> None, called on the host with pictures on
+      the way there, about WATCHED times; the pictures at the end are the same bits.
 
   Returns:
     (params, request, keys [b], scale f32[]) -> uint8 [b h w c]; with `film` also
@@ -57,8 +62,9 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
       solver, times = (painting.solver(solver, process.schedule, image, mask, eps),
                        painting.timesteps(times))
     guided = guided_denoiser(module, c, process, how, weak, params, request, scale)
+    tell = watch and watcher(watch, to_pixels, len(times) - 1)
     x = sampling.sample(guided if solver.maps else guided(), solver, x, times, keys,
-                        film)
+                        film, tell)
     if not film:
       return to_uint8(to_pixels(x))
     x, way = x
@@ -68,6 +74,14 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
     with placement.over(mesh):
       return draw(*args)
   return jax.jit(sample)
+
+
+def watcher(watch, to_pixels, steps: int):
+  """What sampling.sample calls after each step, of build_sampler's `watch`."""
+  every = math.ceil(steps / WATCHED)
+  def show(i, x):
+    jax.debug.callback(watch, i, steps, to_uint8(to_pixels(x)))
+  return lambda i, x: jax.lax.cond(i % every == 0, show, lambda i, x: None, i, x)
 
 
 def build_plan(module, c, process, size=None):

@@ -33,8 +33,8 @@ PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
          ROOT / 'benchmarks' / 'README.md']
 COMMANDS = {'train.py': 'train', 'sample.py': 'sample', 'evaluate.py': 'evaluate',
             'export.py': 'export', 'benchmark.py': 'benchmark', 'plan.py': 'plan',
-            'report.py': 'report', 'sweep.py': 'sweep', 'data.prepare': 'data.prepare',
-            'data.inspect': 'data.inspect',
+            'play.py': 'play', 'report.py': 'report', 'sweep.py': 'sweep',
+            'data.prepare': 'data.prepare', 'data.inspect': 'data.inspect',
             'interop.convert': 'interop.convert'}
 TAKE_WORDS = {'interop.convert', 'report.py'}  # beside flags
 GLANCE = {  # rows of the README's table, and what has these names

@@ -251,19 +251,35 @@ def test_an_evaluation(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize('dark', (False, True))
 def test_chromium_draws_it_without_a_word(tmp_path, dark):
-  made(tmp_path / 'a', 1, HOSTILE[0])
-  made(tmp_path / 'b', 2)
+  runs = made(tmp_path / 'a', 1, HOSTILE[0]), made(tmp_path / 'b', 2)
   path = tmp_path / 'both.html'
   text = written(tmp_path / 'a', tmp_path / 'b', path=str(path))
   charts_there = browser.data_of(text)['charts']
-  page, said = browser.opened(f'file://{path}', tmp_path, dark=dark)
-  assert not said
-  figures = re.findall(r'<figure class="chart".*?</figure>', page, re.S)
-  assert len(figures) == len(charts_there) > 6
-  for figure, chart in zip(figures, charts_there.values()):
-    lines = re.findall(r'<path d="([^"]+)" style="stroke', figure)
-    assert len(lines) == len(chart['series'])
-    assert all(line.startswith('M') and 'NaN' not in line for line in lines)
-  assert page.count('<img alt="samples of') == 2
+  with browser.opened(f'file://{path}', tmp_path, dark) as page:
+    figures = page.js('''[...document.querySelectorAll('.chart')].map((figure) =>
+        [...figure.querySelectorAll('path:not(.band)')].map((x) => x.getAttribute('d')))
+    ''')
+    assert len(figures) == len(charts_there) > 6
+    for lines, chart in zip(figures, charts_there.values()):
+      assert len(lines) == len(chart['series'])
+      assert all(line.startswith('M') and 'NaN' not in line for line in lines)
+    # The slider ends at the last step; its first is that of samples/2.png.
+    page.js('''(() => { const input = document.querySelector('.slider input');
+        input.value = 0; input.oninput(); })()''')
+    assert page.js("document.querySelector('output').textContent") == 'step 2'
+    source = page.js("document.querySelector('.sheets img').src")
+    assert base64.b64decode(source.partition(',')[2]) == png((2, 0, 0))
+    # Under the pointer stand the values of the run.
+    page.js('''(() => { const svg = document.querySelector('.chart svg');
+        const box = svg.getBoundingClientRect();
+        svg.onpointermove({clientX: box.right - 11, clientY: box.top + 9}); })()''')
+    rows = page.js("[...document.querySelectorAll('.tip div')].map(x => x.textContent)")
+    assert rows[0] == '60'
+    for row, lines in zip(rows[1:], runs, strict=True):
+      assert float(row.split()[0]) == pytest.approx(lines[-1]['loss'], rel=1e-3)
+    page.js('document.getElementById("axis").value = "seconds"; redraw()')
+    assert page.js("document.querySelectorAll('.chart svg').length") == len(figures)
+    page.shot(tmp_path / 'page.png')
+    assert not page.said
   ground = np.asarray(Image.open(tmp_path / 'page.png').convert('L'))[-1, 0]
   assert ground < 60 if dark else ground > 200

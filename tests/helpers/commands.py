@@ -9,7 +9,8 @@ import sys
 from helpers.tiny import FAST
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'report', 'sample', 'train')
+COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'play', 'report', 'sample',
+            'train')
 DATA = ('data.shards', 'data.sheet', 'data.tokenizers')  # what data's commands import
 PLACES = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
 

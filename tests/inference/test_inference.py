@@ -160,6 +160,32 @@ def test_other_prompts_seeds_and_scales_compile_nothing(model):
   assert model.replace(params=model.params).programs is model.programs
 
 
+@pytest.mark.parametrize('solver', ('ddpm', 'dpmpp_2m', 'heun', 'adaptive'))
+def test_watched_pictures_are_the_same_bits(model, solver):
+  """On eight devices, a batch at a time; those on the way are those of a film."""
+  told = []
+  def watch(step, steps, pictures):
+    told.append((int(step), steps, np.asarray(pictures)))
+  c = generation.with_settings(model.config, dict(solver=solver, steps=20, batch=8))
+  own, index = model.replace(config=c), np.arange(12)
+  request = requests.build_request(model.tokenizer, PROMPTS[:1],
+                                   c.tokenizer.length, model.size, num=12)
+  plain = generation.sample_request(own, request, index, seed=3)
+  watched = generation.sample_request(own, request, index, seed=3, watch=watch)
+  np.testing.assert_array_equal(watched, plain)
+  if solver == 'adaptive':  # its steps are its own
+    assert not told
+    return
+  way = generation.sample_request(own, request, index, seed=3, film=True)[1]
+  steps = list(range(2, 21, 2))  # at most sampler.WATCHED of 20
+  assert sorted(told[i][0] for i in range(10)) == steps and len(told) == 20
+  for k, batch in enumerate((told[:10], told[10:])):
+    for step, total, pictures in batch:
+      assert total == 20 and step in steps
+      there = way[step - 1, 8 * k:8 * k + 8]
+      np.testing.assert_allclose(pictures[:len(there)].astype(int), there, atol=1)
+
+
 def test_progress_is_told_and_a_cut_prompt_is_a_note(model):
   done = []
   inference.generate(model, PROMPTS, num=5, progress=done.append)
@@ -201,6 +227,13 @@ def test_a_latent_is_masked_where_any_of_its_pixels_is():
   for b, i, j in np.ndindex(2, h, w):
     want = mask[b, i * f:(i + 1) * f, j * f:(j + 1) * f].any()
     assert got[b, i, j, 0] == want, f'seed {seed}'
+
+
+def test_pictures_of_the_user_become_inputs_and_masks():
+  levels = np.uint8([[0, 127, 128, 255]])[..., None].repeat(3, -1)
+  np.testing.assert_array_equal(sampler.to_uint8(edits.to_input(levels)), levels)
+  np.testing.assert_array_equal(edits.to_mask(edits.to_input(levels))[..., 0],
+                                [[0, 0, 1, 1]])
 
 
 def test_pixels_are_rounded_and_bounded():

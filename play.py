@@ -1,0 +1,75 @@
+r"""A playground in the browser: draws with a trained model while one looks on.
+
+python play.py --workdir=weights/shapes
+python play.py --weights=stable-diffusion-v1-5 --lora=style.safetensors:0.8
+
+It prints the address of a page on this machine. There: a picture on its way out of
+noise, image to image and inpainting with a brush, the way between two seeds, a grid of
+guidance against steps; and for each picture the link and the command line that draw it
+again. docs/play.md.
+"""
+import threading
+
+from absl import flags
+
+from console import command
+from console.errors import UserError, user_errors
+from inference import adapters, learned_tokens, loading
+from inference.playground import Playground
+
+
+def define_flags():
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, or its name on '
+                      'the Hugging Face hub, in place of a run.')
+  flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
+                      'model.fp16.safetensors.')
+  flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
+                    'parameters; by default bfloat16 but on a CPU.')
+  flags.DEFINE_multi_string('embedding', [], 'File of tokens learned by textual '
+                            'inversion; may be given many times.')
+  flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
+                            'be given many times.')
+  flags.DEFINE_integer('port', 7860, 'Port of the page on this machine; 0 for any.', 0,
+                       65535)
+
+
+def load_model(flag):
+  """The model that the flags name."""
+  if bool(flag.weights) == bool(flag.workdir):
+    raise UserError('a model is needed: --workdir=FOLDER or --weights=FOLDER, one of '
+                    'them.')
+  for name in ('variant', 'dtype'):
+    if flag[name].value and not flag.weights:
+      raise UserError(f'--{name} is for --weights.')
+  with user_errors():
+    if flag.weights:
+      c = loading.pipeline_config(flag.weights, command.note, flag.variant, flag.dtype)
+    else:
+      c = loading.config_of(flag.workdir)
+    model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
+    model = learned_tokens.add_tokens(model, *flag.embedding)
+    return adapters.add_adapters(model, *flag.lora)
+
+
+def place_of(flag) -> list[str]:
+  """The flags that name the model, for command lines of sample.py."""
+  names = 'workdir', 'weights', 'variant', 'dtype', 'embedding', 'lora'
+  values = {name: flag[name].value for name in names if flag[name].value}
+  return [f'--{name}={x}' for name, value in values.items()
+          for x in (value if isinstance(value, list) else [value])]
+
+
+def main(flag):
+  model = load_model(flag)
+  try:
+    playground = Playground(model, place_of(flag), flag.port)
+  except OSError as e:
+    raise UserError(f'--port={flag.port}: {e.strerror}; give another.') from e
+  threading.Thread(target=playground.warm_up, daemon=True).start()
+  print(f'{playground.address} (Ctrl-C ends it)', flush=True)
+  playground.serve()
+
+
+if __name__ == '__main__':
+  command.run(main, define_flags)
