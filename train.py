@@ -23,7 +23,8 @@ from inference.loading import Model, read_part
 from inference.requests import encode_prompts
 from models.conditions import CONDITIONS
 import training
-from training import checkpoint, hosts, run_log, sharding, train_state, train_step
+from training import (
+    checkpoint, hosts, run_log, sharding, trackers, train_state, train_step)
 from training.build import drawn_params
 from training import workdir as workdirs
 
@@ -133,6 +134,15 @@ def preview(c, model):
   return images.captioned(pictures, list(c.sample.prompts), c.sample.num)
 
 
+def open_log(c, workdir: str, first: int):
+  """The Log of a run that goes on after step `first`; one process writes it."""
+  if jax.process_index():
+    return run_log.Log(workdir, c.train.steps, first, writes=False)
+  with user_errors():
+    return run_log.Log(workdir, c.train.steps, first,
+                       track=trackers.Trackers(c, workdir, first))
+
+
 def describe(c, built, state, first: int) -> list[str]:
   """Lines about a run that is about to go on at step `first`."""
   kept = train_state.count(state.frozen)
@@ -206,7 +216,7 @@ def train(flag):
     return print(
         f'{workdir} is at step {first}; config.train.steps is {c.train.steps}.')
 
-  log = run_log.Log(workdir, c.train.steps, first, writes=jax.process_index() == 0)
+  log = open_log(c, workdir, first)
   lines = progress.Lines(active=jax.process_index() == 0)
   for line in describe(c, built, state, first):
     lines.say(line)
@@ -262,10 +272,11 @@ def train(flag):
       lines.say(f'stopped at step {step}, as asked; the same command goes on from '
                 'here.')
       break
-  for kept in filter(None, (saved, averages, best, batches, log)):
+  for kept in filter(None, (saved, averages, best, batches)):
     kept.close()
   if jax.process_index() == 0:
-    lines.say(report.write(workdir))
+    lines.say(log.page(report.write(workdir)))
+  log.close()
   del lock
 
 

@@ -128,6 +128,7 @@ def get_config():
       eval_every=0,        # 0: never; the metrics of config.eval
       averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
+      trackers=('tensorboard',),  # wandb, trackio, mlflow: docs/training.md
       max_skipped=20,      # steps in a row with a gradient that is not finite
   ))
 

@@ -5,7 +5,7 @@ from configs import validation
 from data import sources
 from inference import sampler
 import training
-from training import param_files, sharding, train_state, workdir
+from training import param_files, sharding, trackers, train_state, workdir
 
 
 def check(c, new: bool = True):
@@ -17,6 +17,7 @@ def check(c, new: bool = True):
   """
   validation.check(c)
   sources.check_choices(c.data)
+  trackers.check(c.train.trackers)
   mesh = sharding.make_mesh(**c.mesh)
   built = training.build(c, mesh)
   if c.data.captions == 'none' and built.module.text_encoder.gives:

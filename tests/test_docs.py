@@ -25,7 +25,7 @@ import models
 from models.autoencoders import AUTOENCODERS
 from models.backbones import BACKBONES
 from models.conditions import CONDITIONS
-from training import ema, objectives, optim
+from training import ema, objectives, optim, trackers
 from training.build import build_objective
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -45,13 +45,15 @@ GLANCE = {  # rows of the README's table, and what has these names
     'guidance rules': guidance.RULES, 'guidance over time': guidance.OVER_TIME,
     'clipping of x0': guidance.CLIPS, 'fills of a mask': editing.FILLS,
     'backbones': BACKBONES, 'conditions': CONDITIONS, 'autoencoders': AUTOENCODERS,
-    'optimizers': optim.OPTIMIZERS, 'averages': ema.PROFILES, 'metrics': METRICS,
+    'optimizers': optim.OPTIMIZERS, 'averages': ema.PROFILES,
+    'trackers': trackers.TRACKERS, 'metrics': METRICS,
     'benchmarks': BENCHMARKS, 'data sources': SOURCES}
 OPTIONS = {  # pages that have each row with its options and their defaults
     'diffusion': ('targets', 'loss weights', 'loss measures', 'time samplings',
                   'timesteps', 'guidance rules', 'guidance over time',
                   'clipping of x0'),
-    'training': ('objectives', 'averages', 'optimizers'), 'evaluation': ('metrics',),
+    'training': ('objectives', 'averages', 'optimizers', 'trackers'),
+    'evaluation': ('metrics',),
     'sampling': ('fills of a mask',), 'solvers': ()}
 name_of = lambda path: path.relative_to(ROOT).as_posix()
 

@@ -37,7 +37,7 @@ from interop import names
 import models
 from models import autoencoders, backbones, conditions
 import training
-from training import ema, objectives, optim
+from training import ema, objectives, optim, run_log, trackers
 from training.objectives import objective
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -60,6 +60,7 @@ KINDS = {  # kind -> (where its rows are written, the table, the key that choose
     'autoencoder': ('models/autoencoders/', 'AUTOENCODERS', 'autoencoder.name'),
     'optimizer': ('training/optim.py', 'OPTIMIZERS', 'optim.name'),
     'average': ('training/ema.py', 'PROFILES', 'optim.ema'),
+    'tracker': ('training/trackers.py', 'TRACKERS', 'train.trackers'),
     'metric': ('evaluation/metrics/', 'METRICS', 'eval.metrics'),
     'judged benchmark': ('evaluation/benchmarks/', 'BENCHMARKS', '--benchmark'),
     'feature network': ('evaluation/features/', 'FEATURES', 'features.load'),
@@ -313,6 +314,20 @@ def test_an_average(c, monkeypatch):
   c.optim.ema = ('uniform(start=2)', 'exponential')
   assert len(training.build(c, dry_run.check(c)).shapes.ema) == 2
   trains(c)
+
+
+def test_a_tracker(c, monkeypatch, tmp_path):
+  told = []
+  def diary(given, *, pages: int = 1):
+    tell = lambda *values: told.append((given.name, pages, *values))
+    return trackers.Tracker(tell, tell, tell, lambda: tell('closed'))
+  monkeypatch.setitem(trackers.TRACKERS, 'diary', diary)
+  c.train.trackers = ('diary(pages=2)',)
+  dry_run.check(c)
+  log = run_log.Log(str(tmp_path), 9, track=trackers.Trackers(c, str(tmp_path), 0))
+  log.scalars(1, {'loss': 0.5})
+  log.close()
+  assert told == [(tmp_path.name, 2, 1, {'loss': 0.5}), (tmp_path.name, 2, 'closed')]
 
 
 # What is measured, and of what.

@@ -1,4 +1,4 @@
-"""What a run tells: metrics.jsonl, TensorBoard, pictures, and how far it is."""
+"""What a run tells: metrics.jsonl, pictures, trackers, and how far it is."""
 import json
 import math
 import os
@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 from PIL import Image
-from tensorboardX import SummaryWriter
 
 from console.files import atomic_write, write_text
 from console.progress import clock
@@ -21,8 +20,10 @@ class Log:
   first, it only keeps the time.
   """
 
-  def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True):
-    self.steps, self.writes = steps, writes
+  def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True,
+               track=lambda what, *values: None):
+    """track: of training.trackers."""
+    self.steps, self.writes, self.track = steps, writes, track
     self.start = time.monotonic()
     self.mark = None  # step and seconds from which the rate is taken
     self.paused = 0.0  # seconds, for what is not training
@@ -39,32 +40,33 @@ class Log:
         self.start -= json.loads(kept[-1]).get('seconds', 0.0)
       write_text(self.path, ''.join(kept))
     machine.record(workdir, step)
-    self.board = SummaryWriter(
-        os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
 
   def seconds(self) -> float:
     """Spent on training since the run began, without previews and checkpoints."""
     return time.monotonic() - self.start - self.paused
 
   def scalars(self, step: int, values: dict):
-    """Appends one object to metrics.jsonl, and to TensorBoard."""
+    """Appends one object to metrics.jsonl, and to the trackers."""
     if not self.writes:
       return
     values = {k: None if isinstance(v, float) and not math.isfinite(v) else v
               for k, v in values.items()}
     with open(self.path, 'a', encoding='utf-8') as f:
       f.write(json.dumps({'step': step} | values) + '\n')
-    for name, value in values.items():
-      if value is not None:
-        self.board.add_scalar(name, value, step)
+    self.track('scalars', step, {k: v for k, v in values.items() if v is not None})
 
   def picture(self, step: int, grid: np.ndarray) -> str:
-    """Writes uint8 [h w 3] to samples/<step>.png and TensorBoard; returns the path."""
+    """Writes uint8 [h w 3] to samples/<step>.png, tells trackers; returns the path."""
     path = os.path.join(self.samples, f'{step}.png')
     if self.writes:
       with atomic_write(path) as new:
         Image.fromarray(grid).save(new, 'PNG')
-      self.board.add_image('samples', grid, step, dataformats='HWC')
+      self.track('picture', step, grid)
+    return path
+
+  def page(self, path: str) -> str:
+    """Gives the report to the trackers; returns its path."""
+    self.track('page', path)
     return path
 
   def progress(self, step: int, values: dict) -> str:
@@ -79,4 +81,4 @@ class Log:
 
   def close(self):
     if self.writes:
-      self.board.close()
+      self.track('close')

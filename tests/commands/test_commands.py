@@ -1,4 +1,5 @@
 """train.py, sample.py, evaluate.py and export.py, from the command line."""
+import importlib.util
 import json
 import os
 import shutil
@@ -55,6 +56,21 @@ def test_a_mistake_of_report_is_one_line(root, run, commands, words, message):
   code, out, err = commands.run('report.py', *(
       word.format(run=run, root=root) for word in words))
   assert (code, out, err.count('\n')) == (2, '', 1) and message in err, err
+
+
+def test_trackers_of_a_run(root, run, commands):
+  """None at all, and those that are refused before there is a workdir."""
+  code, out, err = commands.run(*train(root, 'untracked'), '--config.train.steps=10',
+                                '--config.train.trackers=()')
+  assert code == 0 and not (root / 'untracked' / 'tensorboard').exists(), err
+  for chosen, message in (("('wandb(mode=1)',)", 'mode is 1'),
+                          ("('diary',)", 'not one of'), ("('mlflow',)", 'pip install')):
+    if 'pip' in message and importlib.util.find_spec('mlflow'):
+      continue
+    code, out, err = commands.run(*train(root, 'refused'),
+                                  f'--config.train.trackers={chosen}')
+    assert (code, err.count('\n')) == (2, 1) and message in err, err
+    assert 'config.train.trackers' in err and not (root / 'refused').exists()
 
 
 def test_two_runs_make_one_report(root, run, commands):
