@@ -122,6 +122,9 @@ def get_config():
       steps=10_000,
       batch=64,            # pictures a step, over all devices
       accumulate=1,        # parts of a batch whose gradients are added up
+      gather_once=True,    # then over fsdp, too, weights are gathered and gradients
+                           # reduced once a step: each device holds all of them; False:
+                           # in every part, for less memory
       log_every=50,        # steps, as the next ones
       checkpoint_every=500,
       sample_every=1_000,  # 0: never

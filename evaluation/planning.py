@@ -110,6 +110,9 @@ def remedy(plan: Plan, chip, c) -> str | None:
   if state > plan.total / 2:
     return ('most of it is state: spread it over more devices, --config.mesh.fsdp, or '
             'keep fewer averages, --config.optim.ema.')
+  if c.train.accumulate > 1 and c.mesh.fsdp != 1 and c.train.gather_once:
+    return ('each device holds all weights and gradients of the parts: '
+            '--config.train.gather_once=False, which sends them in every part.')
   if c.model.get('remat', 'none') != 'full':
     return 'most of it is activations: --config.model.remat=full.'
   return ('most of it is activations, recomputed already: --config.train.accumulate='

@@ -55,7 +55,8 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   shapes = jax.eval_shape(make, key)
   shardings = train_state.state_shardings(shapes, mesh)
   step = train_step.build_step(objective, optimizer, learning_rate, profiles,
-                               steps=c.train.steps, accumulate=c.train.accumulate)
+                               steps=c.train.steps, accumulate=c.train.accumulate,
+                               gather_once=c.train.gather_once)
   b, size = c.train.batch, base.height_width(c.data.size)
   batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, c.data.channels), jnp.uint8),
                   'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),
