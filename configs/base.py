@@ -131,7 +131,11 @@ def get_config():
       eval_every=0,        # 0: never; the metrics of config.eval
       averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
-      max_skipped=20,      # steps in a row with a gradient that is not finite
+      max_skipped=20,      # bad steps in a row, of which the gradient is not finite or
+                           # the loss spikes, before the run goes back to a checkpoint
+      spike=0.0,           # robust deviations above the median of the latest losses at
+                           # which a loss spikes, such as 10; 0: never
+      max_rollbacks=3,     # times that a run goes back and on without that data
   ))
 
   c.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # devices; -1 takes the rest

@@ -22,7 +22,8 @@ RANGES = (  # what a number must be, and the keys of which it must be that
         sample.rescale optim.decay_from'''),
     ('from 0 to below 1', lambda x: 0 <= x < 1, 'optim.b1 optim.b2 lora.dropout'),
     ('finite and not negative', lambda x: 0 <= x < math.inf, '''
-        data.workers optim.warmup train.sample_every train.eval_every
+        data.workers optim.warmup train.sample_every train.eval_every train.spike
+        train.max_rollbacks
         train.averages_every diffusion.input_std diffusion.vlb'''),
     ('from -1000 to 1000', lambda x: abs(x) <= 1000, 'sample.guidance'),
     ('from 0 to 4294967295', lambda x: 0 <= x < 2**32, 'seed'),

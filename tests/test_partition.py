@@ -109,7 +109,8 @@ def accumulating(paper):
 
 
 @pytest.mark.parametrize('paper', [None, pytest.param('sd3', marks=pytest.mark.long)])
-@pytest.mark.parametrize('shape', [(8, 1, 1), (2, 4, 1), (2, 2, 2)])
+@pytest.mark.parametrize('shape', [
+    pytest.param((8, 1, 1), marks=pytest.mark.long), (2, 4, 1), (2, 2, 2)])
 def test_accumulated_gradients_are_reduced_once(shape, paper):
   """Four parts send no more than one: 2% are for what is logged."""
   c, mesh = accumulating(paper), sharding.make_mesh(*shape)

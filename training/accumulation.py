@@ -7,20 +7,24 @@ from models import placement
 from training import sharding
 
 
+def split(x, parts: int):
+  """[b ...] -> [parts b/parts ...]: each part has rows of every device, so that none
+  has to move."""
+  return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
+
+
 def in_parts(grad_fn, parts: int):
   """grad_fn over `parts` of a batch, one after another: the means of all.
 
   grad_fn: (trained, fixed, batch) -> ((loss, (terms, seen)), gradients to `trained`).
-  Every part has rows of every device, so that none has to move.
   """
-  def split(x):  # [b ...] -> [parts b/parts ...]
-    return x.reshape(-1, parts, *x.shape[1:]).swapaxes(0, 1)
   def run(trained, fixed, batch):
     def add(total, part):
       (loss, aux), grads = grad_fn(trained, fixed, part)
       return jax.tree.map(jnp.add, total, (loss, grads)), aux
     zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, trained)
-    total, (terms, seen) = jax.lax.scan(add, zero, jax.tree.map(split, batch))
+    batch = jax.tree.map(lambda x: split(x, parts), batch)
+    total, (terms, seen) = jax.lax.scan(add, zero, batch)
     loss, grads = jax.tree.map(lambda x: x / parts, total)
     terms = jax.tree.map(lambda x: x.mean(0), terms)
     return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads

@@ -21,7 +21,7 @@ class Log:
   """
 
   def __init__(self, workdir: str, steps: int, step: int = 0, writes: bool = True):
-    self.steps, self.writes = steps, writes
+    self.workdir, self.steps, self.writes = workdir, steps, writes
     self.start = time.monotonic()
     self.mark = None  # step and seconds from which the rate is taken
     self.paused = 0.0  # seconds, for what is not training
@@ -39,6 +39,11 @@ class Log:
       write_text(self.path, ''.join(kept))
     self.board = SummaryWriter(
         os.path.join(workdir, 'tensorboard'), purge_step=step + 1 if step else None)
+
+  def reopened(self, step: int):
+    """The log of a run that goes back to `step`."""
+    self.close()
+    return Log(self.workdir, self.steps, step, self.writes)
 
   def seconds(self) -> float:
     """Spent on training since the run began, without previews and checkpoints."""

@@ -10,6 +10,28 @@ from training import accumulation, sharding, train_state
 PARTS = 4  # of [0, 1], by which the loss is logged
 
 
+def mean_loss(objective):
+  """(trained, fixed, (batch, drawn)) -> (the mean loss, (means of its terms, seen)).
+
+  trained, fixed['frozen'] and fixed['ema']: parameters, those that stay, and averages,
+  as TrainState has them.
+  """
+  def loss_fn(trained, fixed, inputs):
+    params, ema = (train_state.combine(p, fixed['frozen'])
+                   for p in (trained, fixed['ema']))
+    terms, seen = objective.loss(params, ema, *inputs)
+    terms = {name: term.mean() for name, term in terms.items()}
+    return sum(terms.values()), (terms, seen)
+  return loss_fn
+
+
+def draw(objective, state, root, batch, steps: int):
+  """All that is random in the step that begins with a state, of a run of `steps`."""
+  return placement.split_batch(objective.draw(
+      jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
+      state.step / steps))
+
+
 def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
                accumulate: int = 1, gather_once: bool = True):
   """Makes train_step(state, batch, root) -> (state, metrics).
@@ -20,24 +42,15 @@ def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
   steps: of the whole run. accumulate: parts of the batch that are worked on one after
   another. gather_once: see accumulation.reduced_once.
   """
-  def loss_fn(trained, fixed, inputs):
-    """The mean loss of a batch and of what is drawn for it."""
-    params, ema = (train_state.combine(p, fixed['frozen'])
-                   for p in (trained, fixed['ema']))
-    terms, seen = objective.loss(params, ema, *inputs)
-    terms = {name: term.mean() for name, term in terms.items()}
-    return sum(terms.values()), (terms, seen)
   def gradients(*args):
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+    grad_fn = jax.value_and_grad(mean_loss(objective), has_aux=True)
     if accumulate > 1:
       grad_fn = accumulation.in_parts(grad_fn, accumulate)
       if not objective.across:
         grad_fn = accumulation.reduced_once(grad_fn, gather_once)
     return grad_fn(*args)
   def train_step(state, batch, root):
-    drawn = placement.split_batch(objective.draw(
-        jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
-        state.step / steps))
+    drawn = draw(objective, state, root, batch, steps)
     fixed = {'ema': state.ema[0], 'frozen': state.frozen}
     (loss, (terms, seen)), grads = gradients(state.params, fixed, (batch, drawn))
     norm = optax.global_norm(grads)

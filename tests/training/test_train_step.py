@@ -163,6 +163,7 @@ def test_accumulated_parts_give_the_whole_gradient(
                *jax.device_get((alone[1].params, state.params)))
 
 
+@pytest.mark.long
 def test_a_loss_across_pictures_is_the_same_on_any_devices(config, tokenizer):
   """Of an accumulated part all pictures are dispersed, not those of each device."""
   c = config.copy_and_resolve_references()
