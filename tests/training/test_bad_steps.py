@@ -24,8 +24,8 @@ KEY = jax.random.key(0)
 
 def rows_of(losses, finite, first=1):
   """Fetched metrics of steps."""
-  return [{'loss': loss, 'skipped': [0, 0 if fine else 1], 'step': first + i,
-           'batch': first + i - 1} for i, (loss, fine) in enumerate(zip(losses, finite))]
+  return [{'loss': loss, 'skipped': [0, int(not fine)], 'step': i, 'batch': i - 1}
+          for i, (loss, fine) in enumerate(zip(losses, finite), first)]
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def rng():
   return np.random.default_rng(seed)
 
 
-def test_normal_losses_do_not_leap_and_a_tenfold_deviation_does(tmp_path, rng):
+def test_normal_losses_are_no_spikes_and_a_tenfold_deviation_does(tmp_path, rng):
   """Of any mean and spread, and with a few wild values among them."""
   mean, std = rng.uniform(-5, 5), 10 ** rng.uniform(-3, 3)
   watch = bad_steps.Watch(str(tmp_path), spike=10.0, most=1)
@@ -115,17 +115,19 @@ def test_a_gradient_that_alone_is_not_finite_is_named():
   def loss(params, ema, batch, drawn):
     each = jnp.sqrt(jnp.abs(params['w'])).sum() + params['v'] + 0.0 * drawn
     return {'each': each}, {'loss': each, 't': drawn}
-  objective = Objective(lambda key, shape, loss_ema, progress: jnp.zeros(shape[0]), loss)
-  built = types.SimpleNamespace(objective=objective, mesh=sharding.make_mesh(1))
-  params = {'v': jnp.ones(()), 'w': jnp.zeros(3)}
-  state = train_state.TrainState(jnp.int32(0), params, (params,), None, jnp.ones(8), None)
-  said = diagnosis.first_not_finite(built, state, {'image': jnp.zeros((2, 4, 4, 3))}, KEY,
-                                    10, 1)
-  assert said == 'the gradient of w'
+  def draw(key, shape, loss_ema, progress):
+    return jnp.zeros(shape[0])
+  built = types.SimpleNamespace(objective=Objective(draw, loss),
+                                mesh=sharding.make_mesh(1))
+  params, batch = {'v': jnp.ones(()), 'w': jnp.zeros(3)}, {'image': jnp.zeros((2, 4, 4))}
+  state = train_state.TrainState(jnp.int32(0), params, (params,), None, jnp.ones(8),
+                                 None)
+  assert diagnosis.first_not_finite(built, state, batch, KEY, 10, 1) == (
+      'the gradient of w')
 
 
 def test_the_layer_that_is_blamed_made_it_of_finite_numbers():
-  """In a scan, where layers before it see in a later turn what it made in an earlier."""
+  """Of a scan, where the first layer sees in later turns what another has made."""
   class Block(nn.Module):
     @nn.compact
     def __call__(self, x):
