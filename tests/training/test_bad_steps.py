@@ -119,7 +119,8 @@ def test_a_gradient_that_alone_is_not_finite_is_named():
     return jnp.zeros(shape[0])
   built = types.SimpleNamespace(objective=Objective(draw, loss),
                                 mesh=sharding.make_mesh(1))
-  params, batch = {'v': jnp.ones(()), 'w': jnp.zeros(3)}, {'image': jnp.zeros((2, 4, 4))}
+  params = {'v': jnp.ones(()), 'w': jnp.zeros(3)}
+  batch = {'image': jnp.zeros((2, 4, 4))}
   state = train_state.TrainState(jnp.int32(0), params, (params,), None, jnp.ones(8),
                                  None)
   assert diagnosis.first_not_finite(built, state, batch, KEY, 10, 1) == (
