@@ -5,8 +5,6 @@ python train.py --config=configs/shapes.py --workdir=runs/shapes
 A workdir that holds a run is resumed, exactly. On many hosts, run the same command on
 each with --distributed, and a workdir and config.data.dir that all of them see.
 """
-import time
-
 from absl import flags
 import jax
 from jax.experimental import multihost_utils
@@ -16,14 +14,15 @@ from console.errors import UserError, user_errors, writing
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
 import evaluation
-from evaluation import scores
+from evaluation import chips, planning, scores
 from inference import dry_run, generation
 from inference.loading import Model, read_part
 from inference.requests import encode_prompts
 from models.conditions import CONDITIONS
 import training
 from training import (
-    bad_steps, checkpoint, hosts, run_log, sharding, train_state, train_step)
+    bad_steps, checkpoint, hosts, profiling, run_log, sharding, train_state,
+    train_step)
 from training.build import drawn_params
 from training import workdir as workdirs
 
@@ -160,7 +159,9 @@ def train(flag):
     built, tokenizer, parts, lock = start(c, workdir, mesh, pictures)
 
   # Everything that changes: the state on the devices, the place in the data.
-  root, state = jax.random.key(c.seed), built.create()
+  root = jax.jit(lambda: jax.random.key(c.seed),
+                 out_shardings=sharding.replicated(mesh))()
+  state = built.create()
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
@@ -196,12 +197,17 @@ def train(flag):
     params = train_state.combine(state.ema[0], state.frozen)
     return model.replace(params=drawn_params(built.objective, params))
 
-  stop, window, since, tally = hosts.Stop(), [], time.monotonic(), problems.Tally()
-  step = first
+  stop, window, tally, profile = hosts.Stop(), [], problems.Tally(), (
+      profiling.Profile(workdir, c.train.profile))
+  step, flops, peak = first, None, chips.peak_flops(mesh.devices.flat[0].device_kind)
   while step < c.train.steps:
     step += 1
-    batch = sharding.shard_local(next(batches), mesh)
-    state, step_metrics = built.step(state, batch, root)
+    with profile.step(step):
+      with log.waiting('data'):
+        batch = sharding.shard_local(next(batches), mesh)
+      with jax.transfer_guard('disallow'):  # all that it takes lies on the devices
+        state, step_metrics = built.step(state, batch, root)
+    profile.after(step, state)
     window.append(step_metrics | {'step': step, 'batch': batches.given - 1})
     if flag.debug_nans and jax.device_get(step_metrics['skipped'])[1]:
       row = bad_steps.Row(step, batches.given - 1, batches.given, 1, 0)
@@ -212,14 +218,14 @@ def train(flag):
       return every and (step % every == 0 or end)
     if due(c.train.log_every) or stopping:
       window = jax.device_get(window)  # the only place where the host waits
-      values, now = train_step.summary(window), time.monotonic()
-      values |= {'images_per_s': len(window) * c.train.batch / (now - since),
-                 'seconds': log.seconds()}
+      flops = flops or planning.model_flops(c, built, state, batch, root)
+      values = train_step.summary(window) | log.speed(
+          len(window), c.train.batch, flops / mesh.size, peak)
       known, tally = tally.bad, of_all(batches.tally)
       values['bad'] = tally.bad - known  # pictures since the last log
       log.scalars(step, values)
       (lines.say if end else lines.rewrite)(log.progress(step, values))
-      row, window, since = watch.see(window), [], now
+      row, window = watch.see(window), []
       with user_errors():
         tally.check_share(c.data.max_bad)
         if row:
@@ -228,35 +234,34 @@ def train(flag):
       if row:
         state = None  # its memory is needed
         state = restore(workdir, saved, shapes, batches, watch)
-        step, since = int(state.step), time.monotonic()
+        step = int(state.step)
         log = log.reopened(step)
         if stopping:
           break
         continue
-    pause = time.monotonic()
-    if due(c.train.sample_every):
-      lines.say(log.picture(step, preview(c, averaged())))
-    if now_due := [one for one in evaluations if due(one.every)]:
-      found = evaluation.measure_all(now_due, averaged(), c.seed)
-      log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found))
-      lines.say(scores.table(found, {k: v for one in now_due
-                                     for k, v in one.units.items()}))
-      if best and best.improves(found):
-        best.save(step, state, found)
-    if due(c.train.averages_every):
-      averages.save_ema(step, state)
-    if (due(c.train.checkpoint_every) or stopping) and (end or not watch.row):
-      saved.save(step, state, batches, watch)
-      if tally.bad:
+    with log.pausing():
+      if due(c.train.sample_every):
+        lines.say(log.picture(step, preview(c, averaged())))
+      if now_due := [one for one in evaluations if due(one.every)]:
+        found = evaluation.measure_all(now_due, averaged(), c.seed)
+        log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found))
+        lines.say(scores.table(found, {k: v for one in now_due
+                                       for k, v in one.units.items()}))
+        if best and best.improves(found):
+          best.save(step, state, found)
+      with log.waiting('checkpoint'):
+        if due(c.train.averages_every):
+          averages.save_ema(step, state)
+        if (due(c.train.checkpoint_every) or stopping) and (end or not watch.row):
+          saved.save(step, state, batches, watch)
+      if tally.bad and due(c.train.checkpoint_every):
         lines.say(tally.line())
-    log.paused += time.monotonic() - pause
-    since += time.monotonic() - pause
     if stopping:
       place = 'the last checkpoint, before bad steps' if watch.row else 'here'
       lines.say(f'stopped at step {step}, as asked; the same command goes on from '
                 f'{place}.')
       break
-  for kept in filter(None, (saved, averages, best, batches, log)):
+  for kept in filter(None, (saved, averages, best, batches, profile, log)):
     kept.close()
   del lock
 

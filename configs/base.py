@@ -131,6 +131,7 @@ def get_config():
       eval_every=0,        # 0: never; the metrics of config.eval
       averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
+      profile=(),          # (first, last) step to trace for XProf; (): none
       max_skipped=20,      # bad steps in a row, of which the gradient is not finite or
                            # the loss spikes, before the run goes back to a checkpoint
       spike=0.0,           # robust deviations above the median of the latest losses at

@@ -50,6 +50,11 @@ def check(c):
         raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
       if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
         raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
+  steps = c.train.profile
+  if steps and not (len(steps) == 2 and all(type(step) is int for step in steps)
+                    and 0 < steps[0] <= steps[1]):
+    raise ValueError(f'config.train.profile is {steps!r}; it must be () or (first, '
+                     'last), steps from 1.')
   for row in c.tokenizer.added:
     if not (isinstance(row, tuple) and len(row) == 3 and row[0] and row[2] > 0
             and all(map(alike, row, ('', '', 1)))):
