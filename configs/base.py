@@ -111,6 +111,8 @@ def get_config():
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
       lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
       frozen_dtype='float32',  # in which frozen ones are stored; or bfloat16
+      ema_dtype='float32',     # averages; bfloat16 is rounded at random
+      moment_dtype='float32',  # first moments, likewise
       unit_rms=(('.*', False),),   # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=('exponential',),  # averages of the weights: exponential, power; drawn from

@@ -65,9 +65,10 @@ def check(c):
     if not c.lora.layers and c.lora[key] != usual[key]:
       raise ValueError(f'config.lora.{key} is {c.lora[key]!r}, but config.lora.layers '
                        'names no layers to adapt.')
-  if c.optim.frozen_dtype not in ('float32', 'bfloat16'):
-    raise ValueError(f'config.optim.frozen_dtype is {c.optim.frozen_dtype!r}, not '
-                     "'float32' or 'bfloat16'.")
+  for key in ('frozen_dtype', 'ema_dtype', 'moment_dtype'):
+    if c.optim[key] not in ('float32', 'bfloat16'):
+      raise ValueError(f'config.optim.{key} is {c.optim[key]!r}, not '
+                       "'float32' or 'bfloat16'.")
   for name in c.eval.more:
     check(with_evaluation(c, name))
   base.height_width(c.data.size)

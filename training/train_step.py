@@ -5,8 +5,9 @@ import optax
 
 from diffusion import time_sampling
 from models import placement
-from training import accumulation, sharding, train_state
+from training import accumulation, rounding, sharding, train_state
 
+ROUNDING = 2**32 - 2  # folded into the seed for averages in bfloat16; steps are below
 PARTS = 4  # of [0, 1], by which the loss is logged
 
 
@@ -30,6 +31,15 @@ def draw(objective, state, root, batch, steps: int):
   return placement.split_batch(objective.draw(
       jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
       state.step / steps))
+
+
+def averaged(profiles, state, params, root):
+  """The averages of a state, moved towards new parameters."""
+  key = jax.random.fold_in(jax.random.fold_in(root, ROUNDING), state.step)
+  old = jax.tree.map(lambda x: x.astype(jnp.float32), state.ema)
+  new = tuple(optax.incremental_update(params, each, 1 - decay(state.step))
+              for each, decay in zip(old, profiles))
+  return rounding.stored(new, state.ema, key)
 
 
 def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
@@ -57,8 +67,7 @@ def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
     ok = jnp.isfinite(loss) & jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    averages = tuple(optax.incremental_update(params, old, 1 - decay(state.step))
-                     for old, decay in zip(state.ema, profiles))
+    averages = averaged(profiles, state, params, root)
     new = state.replace(
         params=params, ema=averages, opt_state=opt_state,
         loss_ema=time_sampling.observe(state.loss_ema, seen['t'], seen['loss']))
