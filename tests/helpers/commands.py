@@ -31,11 +31,11 @@ class Commands:
     self.server.stdin.flush()
     return int(self.server.stdout.readline())
 
-  def start(self, *argv, devices=1):
-    """A Started, on so many simulated devices."""
+  def start(self, *argv, devices=1, env=None):
+    """A Started, on so many simulated devices. env: more of its environment."""
     self.count += 1
     to = str(self.folder / f'run{self.count}')
-    pid = self.ask(argv=list(map(str, argv)), to=to, flags=(
+    pid = self.ask(argv=list(map(str, argv)), to=to, env=env or {}, flags=(
         f'{FAST} --xla_force_host_platform_device_count={devices}'))
     return Started(self, pid, to)
 
