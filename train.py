@@ -5,12 +5,14 @@ python train.py --config=configs/shapes.py --workdir=runs/shapes
 A workdir that holds a run is resumed, exactly. On many hosts, run the same command on
 each with --distributed, and a workdir and config.data.dir that all of them see.
 """
+import os
+
 from absl import flags
 import jax
 from jax.experimental import multihost_utils
 
 from console import command, options, progress
-from console.errors import UserError, user_errors, writing
+from console.errors import NotWritten, UserError, user_errors, writing
 from console.files import write_text
 from data import images, loader, problems, sources, tokenizers
 import evaluation
@@ -144,8 +146,12 @@ def restore(workdir: str, saved, shapes, *others):
 
 def main(flag):
   options.join_hosts(flag, hosts.join)
-  with writing(f'--workdir={flag.workdir}'):
-    train(flag)
+  try:
+    with writing(f'--workdir={flag.workdir}'):
+      train(flag)
+  except NotWritten:
+    with command.exit_codes(os._exit):  # TensorBoard's writer would fail once more
+      raise
 
 
 def train(flag):
