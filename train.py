@@ -5,26 +5,26 @@ python train.py --config=configs/shapes.py --workdir=runs/shapes
 A workdir that holds a run is resumed, exactly. On many hosts, run the same command on
 each with --distributed, and a workdir and config.data.dir that all of them see.
 """
-import signal
-import time
+import os
 
 from absl import flags
 import jax
 from jax.experimental import multihost_utils
 
 from console import command, options, progress
-from console.errors import UserError, user_errors, writing
+from console.errors import NotWritten, UserError, user_errors, writing
 from console.files import write_json, write_text
 from data import images, loader, problems, sources, survey, tokenizers
 import evaluation
-from evaluation import report, scores
+from evaluation import chips, planning, report, scores
 from inference import dry_run, generation
 from inference.loading import Model, read_part
 from inference.requests import encode_prompts
 from models.conditions import CONDITIONS
 import training
 from training import (
-    checkpoint, hosts, run_log, sharding, trackers, train_state, train_step)
+    bad_steps, checkpoint, hosts, profiling, run_log, sharding, trackers,
+    train_state, train_step)
 from training.build import drawn_params
 from training import workdir as workdirs
 
@@ -32,6 +32,8 @@ from training import workdir as workdirs
 def define_flags():
   options.define_config()
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_bool('debug_nans', False, 'Stop at the first step that is not finite, '
+                    'and name the layer. Every step is waited for, which takes time.')
   options.define_hosts()
 
 
@@ -106,27 +108,6 @@ def of_all(tally):
   return problems.Tally(counts)
 
 
-class Stop:
-  """Turns SIGTERM and the first Ctrl-C into a wish to stop after a step."""
-
-  def __init__(self):
-    self.asked = False
-    if jax.process_count() == 1:  # of many, jax.distributed listens for SIGTERM
-      signal.signal(signal.SIGTERM, self.ask)
-      signal.signal(signal.SIGINT, self.ask)
-
-  def ask(self, signum, frame):
-    del frame
-    self.asked = True
-    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
-
-  def wanted(self, step: int) -> bool:
-    """Whether to stop after this step; on many hosts, the same step on all."""
-    if jax.process_count() == 1:
-      return self.asked
-    return multihost_utils.reached_preemption_sync_point(step)
-
-
 def preview(c, model):
   """A grid of pictures of config.sample.prompts, uint8 [h w 3]."""
   pictures = generation.generate(model, list(c.sample.prompts), num=c.sample.num,
@@ -165,20 +146,23 @@ def random_frozen(c, state) -> list[str]:
           and jax.tree.leaves(state.frozen[part]) and part not in given]
 
 
-def check_finite(window, step: int, most: int):
-  """Raises UserError where `most` steps in a row were skipped, up to step `step`."""
-  rows = [int(m['skipped'][1]) for m in window]
-  row = max(rows)
-  if row >= most:
-    at = step - len(rows) + 1 + rows.index(row)
-    raise UserError(f'the gradient was not finite {row} steps in a row, up to step '
-                    f'{at}; a lower config.optim.lr may help.')
+def restore(workdir: str, saved, shapes, *others):
+  """The newest state of a run that has checkpoints, with others set as they were."""
+  with user_errors():
+    state = saved.restore(shapes, *others)
+  if state is None:
+    raise UserError(f'--workdir={workdir}: no checkpoint in it can be read.')
+  return state
 
 
 def main(flag):
   options.join_hosts(flag, hosts.join)
-  with writing(f'--workdir={flag.workdir}'):
-    train(flag)
+  try:
+    with writing(f'--workdir={flag.workdir}'):
+      train(flag)
+  except NotWritten:
+    with command.exit_codes(os._exit):  # TensorBoard's writer would fail once more
+      raise
 
 
 def train(flag):
@@ -192,7 +176,9 @@ def train(flag):
     built, tokenizer, parts, lock = start(c, workdir, mesh, pictures)
 
   # Everything that changes: the state on the devices, the place in the data.
-  root, state = jax.random.key(c.seed), built.create()
+  root = jax.jit(lambda: jax.random.key(c.seed),
+                 out_shardings=sharding.replicated(mesh))()
+  state = built.create()
   batches = loader.batches(
       pictures, tokenizer, length=c.tokenizer.length, batch=c.train.batch, seed=c.seed,
       process=jax.process_index(), processes=jax.process_count(),
@@ -201,11 +187,11 @@ def train(flag):
   averages = c.train.averages_every and checkpoint.Checkpoints(workdir, 'averages')
   best = c.eval.best and checkpoint.Best(
       workdir, c.eval.best, evaluation.higher_is_better(evaluations, c.eval.best))
+  watch = bad_steps.Watch(workdir, c.train.spike, c.train.max_skipped,
+                          writes=jax.process_index() == 0)
+  batches.passed, shapes = watch.passed(), checkpoint.shapes_of(state)
   if saved.steps():
-    with user_errors():
-      state = saved.restore(checkpoint.shapes_of(state), batches)
-    if state is None:
-      raise UserError(f'--workdir={workdir}: no checkpoint in it can be read.')
+    state = restore(workdir, saved, shapes, batches, watch)
   for part, values in parts.items():
     state = train_state.with_part(state, part, values)
   if c.tokenizer.added and not saved.steps():
@@ -228,51 +214,73 @@ def train(flag):
     params = train_state.combine(state.ema[0], state.frozen)
     return model.replace(params=drawn_params(built.objective, params))
 
-  stop, window, since, tally = Stop(), [], time.monotonic(), problems.Tally()
-  for step in range(first + 1, c.train.steps + 1):
-    batch = sharding.shard_local(next(batches), mesh)
-    state, step_metrics = built.step(state, batch, root)
-    window.append(step_metrics)
+  stop, window, tally, profile = hosts.Stop(), [], problems.Tally(), (
+      profiling.Profile(workdir, c.train.profile))
+  step, flops, peak = first, None, chips.peak_flops(mesh.devices.flat[0].device_kind)
+  while step < c.train.steps:
+    step += 1
+    with profile.step(step):
+      with log.waiting('data'):
+        batch = sharding.shard_local(next(batches), mesh)
+      with jax.transfer_guard('disallow'):  # all that it takes lies on the devices
+        state, step_metrics = built.step(state, batch, root)
+    profile.after(step, state)
+    window.append(step_metrics | {'step': step, 'batch': batches.given - 1})
+    if flag.debug_nans and jax.device_get(step_metrics['skipped'])[1]:
+      row = bad_steps.Row(step, batches.given - 1, batches.given, 1, 0)
+      with user_errors():
+        bad_steps.go_back(c.train, built, state, batches, root, row, watch)
     end, stopping = step == c.train.steps, stop.wanted(step)
     def due(every):
       return every and (step % every == 0 or end)
     if due(c.train.log_every) or stopping:
       window = jax.device_get(window)  # the only place where the host waits
-      values, now = train_step.summary(window), time.monotonic()
-      values |= {'images_per_s': len(window) * c.train.batch / (now - since),
-                 'data_wait': batches.waited / (now - since), 'seconds': log.seconds()}
+      flops = flops or planning.model_flops(c, built, state, batch, root)
+      values = train_step.summary(window) | log.speed(
+          len(window), c.train.batch, flops / mesh.size, peak)
       known, tally = tally, of_all(batches.tally)
       values |= problems.Tally(tally.counts - known.counts).logged()
       log.scalars(step, values)
       (lines.say if end else lines.rewrite)(log.progress(step, values))
+      row, window = watch.see(window), []
       with user_errors():
         tally.check_share(c.data.max_bad)
-      check_finite(window, step, c.train.max_skipped)
-      window, since, batches.waited = [], now, 0.0
-    pause = time.monotonic()
-    if due(c.train.sample_every):
-      lines.say(log.picture(step, preview(c, averaged())))
-    if now_due := [one for one in evaluations if due(one.every)]:
-      found = evaluation.measure_all(now_due, averaged(), c.seed)
-      log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found)
-                  | scores.interval_ends(found))
-      lines.say(scores.table(found, {k: v for one in now_due
-                                     for k, v in one.units.items()}))
-      if best and best.improves(found):
-        best.save(step, state, found)
-    if due(c.train.averages_every):
-      averages.save_ema(step, state)
-    if due(c.train.checkpoint_every) or stopping:
-      saved.save(step, state, batches)
-      if tally.bad:
+        if row:
+          lines.say(bad_steps.go_back(c.train, built, state, batches, root, row, watch,
+                                      saved))
+      if row:
+        state = None  # its memory is needed
+        state = restore(workdir, saved, shapes, batches, watch)
+        step = int(state.step)
+        log.close()
+        log = open_log(c, workdir, step)
+        if stopping:
+          break
+        continue
+    with log.pausing():
+      if due(c.train.sample_every):
+        lines.say(log.picture(step, preview(c, averaged())))
+      if now_due := [one for one in evaluations if due(one.every)]:
+        found = evaluation.measure_all(now_due, averaged(), c.seed)
+        log.scalars(step, {'seconds': log.seconds()} | scores.scalars(found)
+                    | scores.interval_ends(found))
+        lines.say(scores.table(found, {k: v for one in now_due
+                                       for k, v in one.units.items()}))
+        if best and best.improves(found):
+          best.save(step, state, found)
+      with log.waiting('checkpoint'):
+        if due(c.train.averages_every):
+          averages.save_ema(step, state)
+        if (due(c.train.checkpoint_every) or stopping) and (end or not watch.row):
+          saved.save(step, state, batches, watch)
+      if tally.bad and due(c.train.checkpoint_every):
         lines.say(tally.line())
-    log.paused += time.monotonic() - pause
-    since += time.monotonic() - pause
     if stopping:
+      place = 'the last checkpoint, before bad steps' if watch.row else 'here'
       lines.say(f'stopped at step {step}, as asked; the same command goes on from '
-                'here.')
+                f'{place}.')
       break
-  for kept in filter(None, (saved, averages, best, batches)):
+  for kept in filter(None, (saved, averages, best, batches, profile)):
     kept.close()
   if jax.process_index() == 0:
     lines.say(log.page(report.write(workdir)))

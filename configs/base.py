@@ -111,6 +111,8 @@ def get_config():
       weight_decay=(('.*kernel', 0.01), ('.*', 0.0)),  # share lost a step and rate
       lr_scale=(('.*', 1.0),),     # factor of the rate; 0 freezes
       frozen_dtype='float32',  # in which frozen ones are stored; or bfloat16
+      ema_dtype='float32',     # averages; bfloat16 is rounded at random
+      moment_dtype='float32',  # first moments, likewise
       unit_rms=(('.*', False),),   # kernels to keep at unit magnitude, for EDM2
       clip=1.0,            # greatest norm of a gradient
       ema=('exponential',),  # averages of the weights: exponential, power; drawn from
@@ -122,6 +124,9 @@ def get_config():
       steps=10_000,
       batch=64,            # pictures a step, over all devices
       accumulate=1,        # parts of a batch whose gradients are added up
+      gather_once=True,    # then over fsdp, too, weights are gathered and gradients
+                           # reduced once a step: each device holds all of them; False:
+                           # in every part, for less memory
       log_every=50,        # steps, as the next ones
       checkpoint_every=500,
       sample_every=1_000,  # 0: never
@@ -129,7 +134,12 @@ def get_config():
       averages_every=0,    # 0: never; keep the averages, for export.py --ema
       keep=2,              # newest checkpoints
       trackers=('tensorboard',),  # wandb, trackio, mlflow: docs/training.md
-      max_skipped=20,      # steps in a row with a gradient that is not finite
+      profile=(),          # (first, last) step to trace for XProf; (): none
+      max_skipped=20,      # bad steps in a row, of which the gradient is not finite or
+                           # the loss spikes, before the run goes back to a checkpoint
+      spike=0.0,           # robust deviations above the median of the latest losses at
+                           # which a loss spikes, such as 10; 0: never
+      max_rollbacks=3,     # times that a run goes back and on without that data
   ))
 
   c.mesh = ConfigDict(dict(data=-1, fsdp=1, tensor=1))  # devices; -1 takes the rest

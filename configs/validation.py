@@ -22,7 +22,8 @@ RANGES = (  # what a number must be, and the keys of which it must be that
         sample.rescale optim.decay_from'''),
     ('from 0 to below 1', lambda x: 0 <= x < 1, 'optim.b1 optim.b2 lora.dropout'),
     ('finite and not negative', lambda x: 0 <= x < math.inf, '''
-        data.workers optim.warmup train.sample_every train.eval_every
+        data.workers optim.warmup train.sample_every train.eval_every train.spike
+        train.max_rollbacks
         train.averages_every diffusion.input_std diffusion.vlb'''),
     ('from -1000 to 1000', lambda x: abs(x) <= 1000, 'sample.guidance'),
     ('from 0 to 4294967295', lambda x: 0 <= x < 2**32, 'seed'),
@@ -49,6 +50,11 @@ def check(c):
         raise ValueError(f'config.{key} has {row!r}; its rows are like {form}.')
       if isinstance(row[1], float) and not 0 <= row[1] < math.inf:
         raise ValueError(f'config.{key} has {row!r}; its numbers are 0 or more.')
+  steps = c.train.profile
+  if steps and not (len(steps) == 2 and all(type(step) is int for step in steps)
+                    and 0 < steps[0] <= steps[1]):
+    raise ValueError(f'config.train.profile is {steps!r}; it must be () or (first, '
+                     'last), steps from 1.')
   for row in c.tokenizer.added:
     if not (isinstance(row, tuple) and len(row) == 3 and row[0] and row[2] > 0
             and all(map(alike, row, ('', '', 1)))):
@@ -59,9 +65,10 @@ def check(c):
     if not c.lora.layers and c.lora[key] != usual[key]:
       raise ValueError(f'config.lora.{key} is {c.lora[key]!r}, but config.lora.layers '
                        'names no layers to adapt.')
-  if c.optim.frozen_dtype not in ('float32', 'bfloat16'):
-    raise ValueError(f'config.optim.frozen_dtype is {c.optim.frozen_dtype!r}, not '
-                     "'float32' or 'bfloat16'.")
+  for key in ('frozen_dtype', 'ema_dtype', 'moment_dtype'):
+    if c.optim[key] not in ('float32', 'bfloat16'):
+      raise ValueError(f'config.optim.{key} is {c.optim[key]!r}, not '
+                       "'float32' or 'bfloat16'.")
   for name in c.eval.more:
     check(with_evaluation(c, name))
   base.height_width(c.data.size)

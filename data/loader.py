@@ -3,7 +3,6 @@ import dataclasses
 import functools
 import os
 import sys
-import time
 from typing import Any
 
 from absl import flags
@@ -114,8 +113,9 @@ class Batches:
   workers: int
   threads: int
   given: int = 0
+  passed: list = dataclasses.field(default_factory=list)  # (first, end) of batches to
+                                                          # go without
   tally: Tally = dataclasses.field(default_factory=Tally)  # of what it has given
-  waited: float = 0.0  # seconds, for batches that were not ready; a reader may reset it
   _iterator: Any = None
 
   def __iter__(self):
@@ -126,11 +126,12 @@ class Batches:
 
     sizes: as in images.decode.
     """
+    for first, end in sorted(self.passed):
+      if first <= self.given < end:
+        self.go_to(end)
     if self._iterator is None:
       self._iterator = iter(self._dataset())
-    start = time.monotonic()
     batch = next(self._iterator)
-    self.waited += time.monotonic() - start
     self.given += 1
     self.tally.add(batch.pop('problem'))
     if self.workers:  # shared memory, which goes when the worker's batch does
@@ -151,6 +152,22 @@ class Batches:
     return dataset.mp_prefetch(options, worker_init_fn=functools.partial(
         worker_process.die_with_parent, os.getpid()))
 
+  def part(self, k: int) -> dict:
+    """This process's part of batch k, once more, as `next` gave it."""
+    batch = self.reader(k * self.processes + self.process)
+    del batch['problem']
+    return batch
+
+  def records(self, k: int) -> list[int]:
+    """The numbers of the records of batch k, of all processes."""
+    size = self.reader.part * self.processes
+    return [int(self.reader.order[place]) for place in range(k * size, (k + 1) * size)]
+
+  def go_to(self, k: int):
+    """Makes batch k the next one."""
+    self.close()
+    self.given = k
+
   def get_state(self) -> dict:
     """JSON: the place, and the name of what is read there."""
     return {'batches': self.given, 'data': self.reader.pictures.name}
@@ -162,8 +179,7 @@ class Batches:
       raise ValueError(f'config.data is now {name}, but the run was reading '
                        f'{state["data"]}; its records have changed, so it cannot go on '
                        'as it was. Bring them back, or start a new --workdir.')
-    self.close()
-    self.given = state['batches']
+    self.go_to(state['batches'])
 
   def close(self):
     """Ends the threads and workers."""

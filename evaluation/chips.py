@@ -2,6 +2,7 @@
 import importlib.util
 import math
 import os
+import re
 from typing import NamedTuple
 
 import jax
@@ -14,21 +15,30 @@ class Chip(NamedTuple):
     network: bytes a second that leave a chip for the others of its slice or node, one
       way over all links.
     platform: that compiles for it, 'tpu' or 'gpu'.
+    kind: regex over what jax calls the device.
   """
   memory: float
   flops: float
   network: float
   platform: str
+  kind: str
 
 
 CHIPS = {  # cloud.google.com/tpu/docs/v5e, v5p, v6e; NVIDIA's data sheets
-    'v5e': Chip(16, 197e12, 200e9, 'tpu'),
-    'v5p': Chip(95, 459e12, 600e9, 'tpu'),
-    'v6e': Chip(32, 918e12, 448e9, 'tpu'),
-    'a100': Chip(80, 312e12, 300e9, 'gpu'),
-    'h100': Chip(80, 989e12, 450e9, 'gpu'),
-    'h200': Chip(141, 989e12, 450e9, 'gpu'),
+    'v5e': Chip(16, 197e12, 200e9, 'tpu', 'TPU v5( lite|e)'),
+    'v5p': Chip(95, 459e12, 600e9, 'tpu', 'TPU v5p?'),
+    'v6e': Chip(32, 918e12, 448e9, 'tpu', 'TPU v6( lite|e)'),
+    'a100': Chip(80, 312e12, 300e9, 'gpu', 'NVIDIA A100.*'),
+    'h100': Chip(80, 989e12, 450e9, 'gpu', 'NVIDIA H100 80GB HBM3'),
+    'h200': Chip(141, 989e12, 450e9, 'gpu', 'NVIDIA H200'),
 }
+
+
+def peak_flops(kind: str) -> float | None:
+  """Products in bfloat16 a second of a device of jax's `device_kind`; None if unknown.
+  """
+  return next((chip.flops for chip in CHIPS.values() if re.fullmatch(chip.kind, kind)),
+              None)
 
 
 def parse(topology: str):

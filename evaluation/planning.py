@@ -42,15 +42,35 @@ def plan_step(c, mesh) -> Plan:
   key = jax.eval_shape(lambda: jax.random.key(0))
   compiled = built.step.lower(built.shapes, built.batch_shapes, key).compile()
   flops = step_flops(c)
-  keeping = c.copy_and_resolve_references()
-  keeping.model.remat = 'none'
   return Plan(program.step_memory(built, compiled), flops,
-              1 - step_flops(keeping) / flops, program.collectives(compiled, mesh))
+              1 - step_flops(keeping_all(c)) / flops,
+              program.collectives(compiled, mesh))
+
+
+def keeping_all(c):
+  """A config that recomputes nothing."""
+  keeping = c.copy_and_resolve_references()
+  if 'remat' in keeping.model:
+    keeping.model.remat = 'none'
+  return keeping
+
+
+def model_flops(c, built, *args) -> float:
+  """Of the products of a training step that its model asks for, over all devices:
+  without what is done again to save memory, as MFU counts them.
+
+  args: of built.step, which has been traced for them: where every product stands in
+  that program it is not traced again.
+  """
+  if built.mesh.devices.flat[0].platform == 'cpu' and (
+      c.model.get('remat', 'none') == 'none'):
+    return program.product_flops(built.step.trace(*args).jaxpr.jaxpr)
+  return step_flops(keeping_all(c))  # without kernels, whose products are not seen
 
 
 def step_flops(c) -> float:
   """Of all products of a training step, over all devices."""
-  built = training.build(c, sharding.make_mesh(1, 1, 1, jax.devices()[:1]))
+  built = training.build(c, sharding.make_mesh(1, 1, 1, jax.devices('cpu')[:1]))
   key = jax.eval_shape(lambda: jax.random.key(0))
   return program.product_flops(
       built.step.trace(built.shapes, built.batch_shapes, key).jaxpr.jaxpr)
@@ -110,6 +130,9 @@ def remedy(plan: Plan, chip, c) -> str | None:
   if state > plan.total / 2:
     return ('most of it is state: spread it over more devices, --config.mesh.fsdp, or '
             'keep fewer averages, --config.optim.ema.')
+  if c.train.accumulate > 1 and c.mesh.fsdp != 1 and c.train.gather_once:
+    return ('each device holds all weights and gradients of the parts: '
+            '--config.train.gather_once=False, which sends them in every part.')
   if c.model.get('remat', 'none') != 'full':
     return 'most of it is activations: --config.model.remat=full.'
   return ('most of it is activations, recomputed already: --config.train.accumulate='

@@ -42,7 +42,9 @@ def product_flops(jaxpr) -> float:
     elif name == 'scan':
       total += params['length'] * sum(inner)
     else:
-      total += sum(inner) * (params['mesh'].size if name == 'shard_map' else 1)
+      axes = next((axes for key, axes in params.items()  # over which a shard_map works
+                   if key.endswith('manual_axes')), ())
+      total += sum(inner) * math.prod(params['mesh'].shape[axis] for axis in axes)
   return total
 
 

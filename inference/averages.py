@@ -76,7 +76,7 @@ def posthoc_ema(model: Model, workdir: str, std: float) -> Model:
       # What is frozen is itself, not a sum of itself.
       trained, frozen = train_state.partition(
           params, frozen_params(c, objective, params))
-      total = total or jax.tree.map(jnp.zeros_like, trained)
+      total = total or jax.tree.map(lambda x: jnp.zeros(x.shape), trained)
       total = jax.tree.map(lambda x, y, w=weight: x + w * y, total, trained)
   params = drawn_params(objective, train_state.combine(total, frozen))
   return model.replace(params=params,

@@ -1,5 +1,6 @@
 """Attention, through one function."""
 import functools
+import math
 from typing import Any
 import warnings
 
@@ -7,7 +8,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from models import blocked_attention, tangents
+from models import blocked_attention, placement, tangents
 
 LOGITS = 2**26                       # of a block, where no kernel is, on each device
 LOGITS_OF = {'cpu': 2**21}           # as many as stay in its cache
@@ -30,7 +31,8 @@ def attend(q, k, v, mask=None, causal=False):
   device = mesh.abstract_device
   platform = device.platform if device else jax.default_backend()
   logits = LOGITS_OF.get(platform, LOGITS) * (
-      jax.device_count() if mesh.empty else mesh.size)
+      jax.device_count() if mesh.empty else
+      math.prod(mesh.shape[axis] for axis in placement.compiled_axes(mesh)))
   blocked = functools.partial(blocked_attention.attend, causal=causal, logits=logits)
   kernel = None
   if platform == 'gpu' and not causal and cudnn_takes(q.shape, k.shape, q.dtype,

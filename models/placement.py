@@ -11,6 +11,12 @@ ALL = (*BATCH, 'tensor')  # those of what `tensor` has no way to split
 FREE = PartitionSpec.UNCONSTRAINED
 
 
+def compiled_axes(mesh, axes=ALL) -> tuple:
+  """Those of a mesh's axes along which the compiler splits what is traced now; within a
+  jax.shard_map over the others arrays are a device's own already."""
+  return tuple(axis for axis in axes if axis not in mesh.manual_axes)
+
+
 def split_batch(tree, axes=BATCH):
   """Keeps arrays [b ...] spread by pictures; what the devices do not divide is left.
 
@@ -19,12 +25,13 @@ def split_batch(tree, axes=BATCH):
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.axis_names != ALL or mesh.size == 1:
     return tree
+  choices = [compiled_axes(mesh, over) for over in (axes, BATCH)]
   def split(x):
-    fits = (over for over in (axes, BATCH) if getattr(x, 'ndim', 0) and not (
+    fits = (over for over in choices if getattr(x, 'ndim', 0) and not (
         x.shape[0] % math.prod(mesh.shape[axis] for axis in over)))
     if (over := next(fits, None)) is None:
       return x
-    spec = PartitionSpec(over, *[FREE] * (x.ndim - 1))
+    spec = PartitionSpec(over or None, *[FREE] * (x.ndim - 1))
     return jax.lax.with_sharding_constraint(x, spec)
   return jax.tree.map(split, tree)
 

@@ -1,14 +1,17 @@
 """TPU's splash attention (a Pallas kernel), over padded blocks and over a mesh."""
 import functools
+import math
 
 import jax
 from jax.experimental.pallas.ops.tpu import splash_attention
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
+from models import placement
+
 LANES = 128  # a sequence is padded to a multiple of it
 BLOCKS = (512, 384, 256, LANES)  # of queries and keys that are worked on at once
-BATCH, HEADS = ('data', 'fsdp'), 'tensor'  # axes of a mesh
+HEADS = 'tensor'  # the axis of a mesh over which heads are split
 
 
 def attend(q, k, v, mask=None, interpret: bool = False):
@@ -55,12 +58,15 @@ def over_devices(q, interpret: bool = False):
   mesh = jax.sharding.get_abstract_mesh()
   if mesh.empty:
     return run if jax.device_count() == 1 else None
-  if q.shape[0] % (mesh.shape['data'] * mesh.shape['fsdp']) or (
-      q.shape[2] % mesh.shape['tensor']):
+  axes = placement.compiled_axes(mesh)
+  batch = tuple(axis for axis in placement.BATCH if axis in axes)
+  if q.shape[0] % math.prod(mesh.shape[axis] for axis in batch) or (
+      q.shape[2] % mesh.shape[HEADS]):
     return None
-  heads, rows = PartitionSpec(BATCH, None, HEADS), PartitionSpec(BATCH)
+  heads, rows = PartitionSpec(batch, None, HEADS), PartitionSpec(batch)
   def split(q, k, v, mask=None):
     mask = jnp.ones(k.shape[:2], bool) if mask is None else mask
     return jax.shard_map(run, mesh=mesh, in_specs=(heads, heads, heads, rows),
-                         out_specs=heads, check_vma=False)(q, k, v, mask)
+                         out_specs=heads, axis_names=set(axes), check_vma=False)(
+                             q, k, v, mask)
   return split

@@ -3,15 +3,19 @@
 A batch of 17 pictures a device: no width, length or vocabulary of the small models has
 the factor 17, so an array that moves between devices and has it is one of activations.
 """
+import collections
 import functools
 import re
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import pytest
 
 from configs import base
+from evaluation import program
 from helpers import papers
+from helpers.tiny import DIT, tiny
 from inference import sampler
 from inference.requests import Request
 import models
@@ -82,6 +86,45 @@ def test_no_device_works_on_more_than_its_share(paper, name, lower):
   assert not of_activations(split)
   whole = lower(c, sharding.make_mesh(1, 1, 1, jax.devices()[:1]))
   assert share(split, whole) < 1.1
+
+
+def sent(c, mesh, accumulate: int, gather_once: bool = True) -> dict:
+  """{axes: bytes} that a device sends in a step."""
+  c = c.copy_and_resolve_references()
+  c.train.update(dict(accumulate=accumulate, gather_once=gather_once))
+  total = collections.Counter()
+  for move in program.collectives(lower_step(c, mesh).compile(), mesh):
+    total[move.axes] += move.bytes
+  return total
+
+
+def accumulating(paper):
+  if paper:
+    c = papers.config(paper, 'medium', 'reduced')
+  else:
+    c = tiny('')
+    c.model = ConfigDict(DIT)
+  c.train.batch = 64
+  return c
+
+
+@pytest.mark.parametrize('paper', [None, pytest.param('sd3', marks=pytest.mark.long)])
+@pytest.mark.parametrize('shape', [
+    pytest.param((8, 1, 1), marks=pytest.mark.long), (2, 4, 1), (2, 2, 2)])
+def test_accumulated_gradients_are_reduced_once(shape, paper):
+  """Four parts send no more than one: 2% are for what is logged."""
+  c, mesh = accumulating(paper), sharding.make_mesh(*shape)
+  one, four = (sum(sent(c, mesh, parts).values()) for parts in (1, 4))
+  assert 0 < four < 1.02 * one
+
+
+@pytest.mark.long
+def test_in_every_part_fsdp_sends_anew_and_data_does_not():
+  """What config.train.gather_once=False costs, for whom a device cannot hold all."""
+  c, mesh = accumulating('sd3'), sharding.make_mesh(2, 4, 1)
+  one, four = sent(c, mesh, 1), sent(c, mesh, 4, gather_once=False)
+  assert four['data'] < 1.1 * (one['data'] + one['data+fsdp'])
+  assert 1.5 * one['fsdp'] < four['fsdp'] < 4.1 * one['fsdp']
 
 
 @pytest.mark.parametrize('lower', [lower_step, lower_sampler])

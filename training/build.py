@@ -50,12 +50,13 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   make = functools.partial(
       train_state.init_state, init, optimizer, averages=len(profiles),
       frozen=functools.partial(frozen_params, c, objective),
-      frozen_dtype=c.optim.frozen_dtype)
+      frozen_dtype=c.optim.frozen_dtype, ema_dtype=c.optim.ema_dtype)
   key = jax.random.fold_in(jax.random.key(c.seed), INIT)
   shapes = jax.eval_shape(make, key)
   shardings = train_state.state_shardings(shapes, mesh)
   step = train_step.build_step(objective, optimizer, learning_rate, profiles,
-                               steps=c.train.steps, accumulate=c.train.accumulate)
+                               steps=c.train.steps, accumulate=c.train.accumulate,
+                               gather_once=c.train.gather_once)
   b, size = c.train.batch, base.height_width(c.data.size)
   batch_shapes = {'image': jax.ShapeDtypeStruct((b, *size, c.data.channels), jnp.uint8),
                   'tokens': jax.ShapeDtypeStruct((b, c.tokenizer.length), jnp.int32),
@@ -129,5 +130,7 @@ def averages_shapes(c, module, placed):
       lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=placed), params)
   trained, frozen = train_state.partition(params, frozen_params(c, objective, params),
                                           c.optim.frozen_dtype)
+  trained = jax.tree.map(lambda s: s.update(dtype=jnp.dtype(c.optim.ema_dtype)),
+                         trained)
   return train_state.TrainState(None, None, (trained,) * len(c.optim.ema), None, None,
                                 None, frozen)

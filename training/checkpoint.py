@@ -94,24 +94,27 @@ class Checkpoints:
     """Steps that there are, newest first."""
     return sorted(self.manager.all_steps(read=True), reverse=True)
 
-  def save(self, step: int, state, iterator):
-    """Starts to write a TrainState and the place of an iterator (`get_state`)."""
-    self._write(step, items_of(state), iterator.get_state())
+  def save(self, step: int, state, *others):
+    """Starts to write a TrainState, and what others know of the run (`get_state`): the
+    iterator its place. It is JSON, and no two use a key."""
+    self._write(step, items_of(state), {
+        key: value for one in others for key, value in one.get_state().items()})
 
   def save_ema(self, step: int, state):
     """Starts to write the averages of a TrainState alone."""
     self._write(step, items_of(state, False))
 
-  def restore(self, state, iterator):
-    """The newest whole TrainState, with `iterator` set to its place; None if none is.
+  def restore(self, state, *others):
+    """The newest whole TrainState, with the others set as they were; None if none is.
 
     state: a TrainState of ShapeDtypeStructs with shardings: where each leaf goes.
-    Raises ValueError if `iterator` does not go on from that place (`set_state`).
+    Raises ValueError if the iterator does not go on from its place (`set_state`).
     """
     found = self._newest(items_of(state), self.steps())
     if found is None:
       return None
-    iterator.set_state(found['data'])
+    for one in others:
+      one.set_state(found['data'])
     return found['state'].replace(ema=tuple(found['ema']), frozen=found.get('frozen'))
 
   def restore_ema(self, state, steps=None):
@@ -123,6 +126,12 @@ class Checkpoints:
                          self.steps() if steps is None else steps)
     return found and (found['step'], tuple(
         train_state.combine(average, found.get('frozen')) for average in found['ema']))
+
+  def drop_from(self, step: int):
+    """Deletes the checkpoints of `step` and later ones."""
+    self.manager.wait_until_finished()
+    for later in [s for s in self.steps() if s >= step]:
+      self.manager.delete(later)
 
   def _write(self, step: int, trees: dict, place=None):
     """One of that step that is there already could not be read: it gives way."""

@@ -1,4 +1,6 @@
 """Many hosts that run the same command, as one program."""
+import signal
+
 import jax
 from jax.experimental import multihost_utils
 
@@ -26,3 +28,24 @@ def wait_for_all(name: str):
   """Returns when every process has come here."""
   if jax.process_count() > 1:
     multihost_utils.sync_global_devices(name)
+
+
+class Stop:
+  """Turns SIGTERM and the first Ctrl-C into a wish to stop after a step."""
+
+  def __init__(self):
+    self.asked = False
+    if jax.process_count() == 1:  # of many, jax.distributed listens for SIGTERM
+      signal.signal(signal.SIGTERM, self.ask)
+      signal.signal(signal.SIGINT, self.ask)
+
+  def ask(self, signum, frame):
+    del frame
+    self.asked = True
+    signal.signal(signum, signal.SIG_DFL)  # a second one ends the process at once
+
+  def wanted(self, step: int) -> bool:
+    """Whether to stop after this step; on many hosts, the same step on all."""
+    if jax.process_count() == 1:
+      return self.asked
+    return multihost_utils.reached_preemption_sync_point(step)

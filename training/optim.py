@@ -7,7 +7,7 @@ import optax
 from optax import contrib
 
 from models.kernels import axes_of
-from training import rules
+from training import rounding, rules
 
 
 DECAYS = {  # (rate, where it starts, steps from there) -> step from there -> rate
@@ -124,8 +124,11 @@ def build(c, steps: int):
     raise ValueError(
         f'config.optim.name is {c.name!r}, not one of {sorted(OPTIMIZERS)}.')
   rate = learning_rate(c.lr, steps, c.warmup, c.decay, c.decay_from)
+  direction = OPTIMIZERS[c.name](c.b1, c.b2)
+  if c.moment_dtype != 'float32':
+    direction = rounding.keep_moments(direction, c.moment_dtype)
   return optax.chain(
-      optax.clip_by_global_norm(c.clip), OPTIMIZERS[c.name](c.b1, c.b2),
+      optax.clip_by_global_norm(c.clip), direction,
       by_rule(c, 'weight_decay', lambda name, u, p, share: u + share * p),
       by_rule(c, 'lr_scale', lambda name, u, p, factor: u * factor),
       optax.scale_by_learning_rate(rate), project_to_unit_rms(c)), rate

@@ -1,4 +1,5 @@
 """What a run tells: metrics.jsonl, pictures, trackers, and how far it is."""
+import contextlib
 import json
 import math
 import os
@@ -24,9 +25,10 @@ class Log:
                track=lambda what, *values: None):
     """track: of training.trackers."""
     self.steps, self.writes, self.track = steps, writes, track
-    self.start = time.monotonic()
+    self.start = self.since = time.monotonic()  # of the run, and of the last log
     self.mark = None  # step and seconds from which the rate is taken
     self.paused = 0.0  # seconds, for what is not training
+    self.waits = {}  # seconds since the last log, by what was waited for
     self.samples = os.path.join(workdir, 'samples')
     if not writes:
       return
@@ -44,6 +46,37 @@ class Log:
   def seconds(self) -> float:
     """Spent on training since the run began, without previews and checkpoints."""
     return time.monotonic() - self.start - self.paused
+
+  @contextlib.contextmanager
+  def pausing(self):
+    """Around what is not training."""
+    start = time.monotonic()
+    yield
+    spent = time.monotonic() - start
+    self.paused, self.since = self.paused + spent, self.since + spent
+
+  @contextlib.contextmanager
+  def waiting(self, name: str):
+    """Around what the host waits for: its seconds are told at the next log."""
+    start = time.monotonic()
+    yield
+    self.waits[name] = self.waits.get(name, 0.0) + time.monotonic() - start
+
+  def speed(self, steps: int, images: int, flops: float, peak: float | None) -> dict:
+    """What the clock says of the steps since the last log.
+
+    images, flops: of a step; of its products those of one device. peak: products that
+    the device can do in a second; None where that is not known.
+    """
+    now = time.monotonic()
+    rate, self.since = steps / (now - self.since), now
+    values = {'images_per_s': rate * images, 'seconds': self.seconds(),
+              'tflops_per_device': rate * flops / 1e12}
+    if peak:
+      values['mfu'] = rate * flops / peak
+    values |= {f'wait_{name}_s': spent for name, spent in self.waits.items()}
+    self.waits = dict.fromkeys(self.waits, 0.0)
+    return values
 
   def scalars(self, step: int, values: dict):
     """Appends one object to metrics.jsonl, and to the trackers."""

@@ -79,16 +79,18 @@ def with_new_tokens(state, starts, given):
 
 
 def init_state(init, optimizer, key, averages: int = 1, frozen=None,
-               frozen_dtype: str | None = None):
+               frozen_dtype: str | None = None, ema_dtype: str = 'float32'):
   """The state before the first step, with so many averages.
 
   init: key -> parameters. frozen: parameters -> tree of bool, those that are not
   trained; None trains all. frozen_dtype: of `partition`.
+  ema_dtype: in which averages are kept.
   """
   params, kept = init(key), None
   if frozen:
     params, kept = partition(params, frozen(params), frozen_dtype)
-  copies = tuple(jax.tree.map(jnp.copy, params) for _ in range(averages))
+  copies = tuple(jax.tree.map(lambda p: jnp.array(p, ema_dtype), params)
+                 for _ in range(averages))
   return TrainState(jnp.int32(0), params, copies, optimizer.init(params),
                     jnp.ones(time_sampling.BINS), jnp.zeros(2, jnp.int32), kept)
 

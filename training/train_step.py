@@ -5,53 +5,69 @@ import optax
 
 from diffusion import time_sampling
 from models import placement
-from training import sharding, train_state
+from training import accumulation, rounding, sharding, train_state
 
+ROUNDING = 2**32 - 2  # folded into the seed for averages in bfloat16; steps are below
 PARTS = 4  # of [0, 1], by which the loss is logged
 
 
+def mean_loss(objective):
+  """(trained, fixed, (batch, drawn)) -> (the mean loss, (means of its terms, seen)).
+
+  trained, fixed['frozen'] and fixed['ema']: parameters, those that stay, and averages,
+  as TrainState has them.
+  """
+  def loss_fn(trained, fixed, inputs):
+    params, ema = (train_state.combine(p, fixed['frozen'])
+                   for p in (trained, fixed['ema']))
+    terms, seen = objective.loss(params, ema, *inputs)
+    terms = {name: term.mean() for name, term in terms.items()}
+    return sum(terms.values()), (terms, seen)
+  return loss_fn
+
+
+def draw(objective, state, root, batch, steps: int):
+  """All that is random in the step that begins with a state, of a run of `steps`."""
+  return placement.split_batch(objective.draw(
+      jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
+      state.step / steps))
+
+
+def averaged(profiles, state, params, root):
+  """The averages of a state, moved towards new parameters."""
+  key = jax.random.fold_in(jax.random.fold_in(root, ROUNDING), state.step)
+  old = jax.tree.map(lambda x: x.astype(jnp.float32), state.ema)
+  new = tuple(optax.incremental_update(params, each, 1 - decay(state.step))
+              for each, decay in zip(old, profiles))
+  return rounding.stored(new, state.ema, key)
+
+
 def build_step(objective, optimizer, learning_rate, profiles, *, steps: int,
-               accumulate: int = 1):
+               accumulate: int = 1, gather_once: bool = True):
   """Makes train_step(state, batch, root) -> (state, metrics).
 
   A step whose loss or gradient is not finite changes nothing but the counters.
 
   learning_rate: step -> rate, for the log. profiles: of the averages, step -> decay.
   steps: of the whole run. accumulate: parts of the batch that are worked on one after
-  another.
+  another. gather_once: see accumulation.reduced_once.
   """
-  def gradients(state, batch, drawn):
-    """Of the mean over the batch, in `accumulate` parts."""
-    ema = train_state.combine(state.ema[0], state.frozen)
-    def loss_fn(trained, batch, drawn):
-      params = train_state.combine(trained, state.frozen)
-      terms, seen = objective.loss(params, ema, batch, drawn)
-      terms = {name: term.mean() for name, term in terms.items()}
-      return sum(terms.values()), (terms, seen)
-    grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
-    if accumulate == 1:
-      return grad_fn(state.params, batch, drawn)
-    def split(x):  # [b ...] -> [accumulate b/accumulate ...], parts of all devices
-      return x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1)
-    def add(total, part):
-      (loss, (terms, seen)), grads = grad_fn(state.params, *part)
-      return jax.tree.map(jnp.add, total, (loss, grads)), (terms, seen)
-    zero = jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params)
-    total, (terms, seen) = jax.lax.scan(add, zero, jax.tree.map(split, (batch, drawn)))
-    loss, grads = jax.tree.map(lambda x: x / accumulate, total)
-    terms = jax.tree.map(lambda x: x.mean(0), terms)
-    return (loss, (terms, jax.tree.map(lambda x: x.reshape(-1), seen))), grads
+  def gradients(*args):
+    grad_fn = jax.value_and_grad(mean_loss(objective), has_aux=True)
+    if accumulate > 1:
+      grad_fn = accumulation.in_parts(grad_fn, accumulate)
+      if not objective.across:
+        grad_fn = accumulation.reduced_once(grad_fn, gather_once)
+    return grad_fn(*args)
   def train_step(state, batch, root):
-    drawn = placement.split_batch(objective.draw(
-        jax.random.fold_in(root, state.step), batch['image'].shape, state.loss_ema,
-        state.step / steps))
-    (loss, (terms, seen)), grads = gradients(state, batch, drawn)
+    drawn = draw(objective, state, root, batch, steps)
+    fixed = {'ema': state.ema[0], 'frozen': state.frozen}
+    (loss, (terms, seen)), grads = gradients(state.params, fixed, (batch, drawn))
     norm = optax.global_norm(grads)
     ok = jnp.isfinite(loss) & jnp.isfinite(norm)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    averages = tuple(optax.incremental_update(params, old, 1 - decay(state.step))
-                     for old, decay in zip(state.ema, profiles))
+    averages = averaged(profiles, state, params, root)
     new = state.replace(
         params=params, ema=averages, opt_state=opt_state,
         loss_ema=time_sampling.observe(state.loss_ema, seen['t'], seen['loss']))

@@ -15,7 +15,7 @@ from training import checkpoint, param_files
 FREE = (  # keys that a resumed run may change
     'train.steps', 'train.log_every', 'train.checkpoint_every', 'train.sample_every',
     'train.eval_every', 'train.averages_every', 'train.keep', 'train.max_skipped',
-    'train.trackers',
+    'train.trackers', 'train.profile', 'train.spike', 'train.max_rollbacks',
     'mesh', 'sample', 'eval', 'data.dir', 'data.path', 'data.workers', 'data.threads',
     'data.max_bad', 'data.font')
 

@@ -17,8 +17,11 @@ GROUPS = (  # title, note, logarithmic, regex over the names of what is logged
     ('Gradient norm', 'before it is clipped', True, 'grad_norm'),
     ('Learning rate', '', False, 'lr'),
     ('Pictures a second', 'trained on', False, 'images_per_s'),
-    ('Wait for data', 'share of the time in which the loop waited for a batch', False,
-     'data_wait'),
+    ('Waits', 'seconds since the last line in which the loop waited', False,
+     r'wait_(data|checkpoint)_s'),
+    ('Products a second', 'TFLOP/s of a device, of the model alone', False,
+     'tflops_per_device'),
+    ('MFU', 'of what the device can do', False, 'mfu'),
     ('Steps skipped', 'whose gradient was not finite, since the start', False,
      'skipped'),
     ('Bad pictures', 'since the last line', False, r'bad(/.*)?'))

@@ -361,6 +361,8 @@ BAD = {
         '--config.data.source=emoji --config.data.font={root}/n.ttf', 'n.ttf'),
     'half of --distributed': ('{train} --processes=2', '--distributed'),
     'negative steps': ('{train} --config.train.steps=-4', 'config.train.steps is -4'),
+    'steps to trace': ('{train} --config.train.profile=(9,3)',
+                       'config.train.profile is (9, 3)'),
     'no size': ('{train} --config.data.size=0', 'config.data.size is 0'),
     'an empty path': ('{train} --config.data.source=folder', "config.data.path is ''"),
     'no such tar': ('{train} --config.data.source=webdataset '

@@ -34,6 +34,39 @@ def test_two_processes_train_as_one(root, commands):
   assert (root / 'two' / 'samples' / '8.png').exists()
 
 
+def slurm(job: int, i: int) -> dict:
+  """What srun gives task i of two on this host."""
+  return {'SLURM_JOB_ID': job, 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': 2,
+          'SLURM_STEP_NUM_NODES': 1, 'SLURM_PROCID': i, 'SLURM_LOCALID': i}
+
+
+def open_mpi(job: int, i: int) -> dict:
+  """What mpirun of Open MPI 4 gives rank i of two on this host."""
+  return {'OMPI_MCA_orte_hnp_uri': f'{job * 2**12}.0;tcp://127.0.0.1:34911',
+          'OMPI_COMM_WORLD_SIZE': 2, 'OMPI_COMM_WORLD_RANK': i,
+          'OMPI_COMM_WORLD_LOCAL_RANK': i}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize('launcher', [slurm, open_mpi])
+def test_hosts_are_found_by_what_a_launcher_says(root, commands, launcher):
+  """Both take a port from the number of the job."""
+  ports = 2**12
+  for job in range(1000, 1000 + ports):
+    with socket.socket() as s:
+      if s.connect_ex(('localhost', 65536 - ports + job % ports)):
+        break  # nobody listens there
+  two = [commands.start(
+      'train.py', f'--config={root}/tiny.py', f'--workdir={root}/{launcher.__name__}',
+      '--config.train.sample_every=0', '--distributed',
+      env={name: str(value) for name, value in launcher(job, i).items()})
+         for i in range(2)]
+  ended = [process.wait() for process in two]
+  assert [code for code, _, _ in ended] == [0, 0], ended
+  assert '2 cpu device(s)' in ended[0][1] and 'step 8/8' in ended[0][1]
+  assert 'step 8/8' not in ended[1][1]
+
+
 @pytest.mark.long
 def test_when_a_process_dies_the_other_says_so_and_one_process_goes_on(root, commands):
   """Within a minute, in one line that names it, with exit code 2."""

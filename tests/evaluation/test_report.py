@@ -42,7 +42,7 @@ def made(folder, seed: int, text='a red circle', count=30, **keys):
   (folder / 'tokenizer.json').write_text(tokenizer.to_str())
   lines = [{'step': 2 * i + 2, 'loss': rng.lognormvariate(0, 3), 'seconds': 1.5 * i,
             'loss_t0': rng.random(), 'grad_norm': rng.random(), 'lr': 1e-3,
-            'skipped': 0, 'images_per_s': 99.0 + i, 'data_wait': rng.random(),
+            'skipped': 0, 'images_per_s': 99.0 + i, 'wait_data_s': rng.random(),
             'bad': i % 2, 'bad/not a picture': i % 2} for i in range(count)]
   lines[-1] |= {'accuracy/one_object': 0.5, 'accuracy/one_object_low': 0.4,
                 'accuracy/one_object_high': 0.6, f'{text}': 1.0}

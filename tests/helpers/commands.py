@@ -12,6 +12,8 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 COMMANDS = ('benchmark', 'evaluate', 'export', 'plan', 'play', 'report', 'sample',
             'train')
 DATA = ('data.shards', 'data.sheet', 'data.tokenizers')  # what data's commands import
+CLOCK = ('images_per_s', 'seconds', 'tflops_per_device', 'mfu', 'wait_data_s',
+         'wait_checkpoint_s')  # what is logged of time
 PLACES = os.pathsep.join([str(ROOT), str(ROOT / 'tests')])
 
 
@@ -30,11 +32,11 @@ class Commands:
     self.server.stdin.flush()
     return int(self.server.stdout.readline())
 
-  def start(self, *argv, devices=1):
-    """A Started, on so many simulated devices."""
+  def start(self, *argv, devices=1, env=None):
+    """A Started, on so many simulated devices. env: more of its environment."""
     self.count += 1
     to = str(self.folder / f'run{self.count}')
-    pid = self.ask(argv=list(map(str, argv)), to=to, flags=(
+    pid = self.ask(argv=list(map(str, argv)), to=to, env=env or {}, flags=(
         f'{FAST} --xla_force_host_platform_device_count={devices}'))
     return Started(self, pid, to)
 
@@ -80,5 +82,4 @@ def train(root, name, config='tiny'):
 def logged(workdir):
   """What a run logged, without what the clock says."""
   lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
-  clock = 'images_per_s', 'data_wait', 'seconds'
-  return [{k: v for k, v in x.items() if k not in clock} for x in lines]
+  return [{k: v for k, v in x.items() if k not in CLOCK} for x in lines]

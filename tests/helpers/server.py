@@ -2,9 +2,10 @@
 
 It is run as `python -m helpers.server COMMAND ...`.
 
-Reads JSON lines: {'argv': [...], 'flags': XLA_FLAGS, 'to': where output goes} starts a
-command and answers with its process; {'wait': process} answers with its exit code. The
-names of commands are its arguments; one with a dot, as data.prepare, is run by runpy.
+Reads JSON lines: {'argv': [...], 'flags': XLA_FLAGS, 'to': where output goes, 'env':
+what else its environment has} starts a command and answers with its process; {'wait':
+process} answers with its exit code. The names of commands are its arguments; one with a
+dot, as data.prepare, is run by runpy.
 """
 import gc
 import importlib
@@ -32,7 +33,7 @@ def child(case):
   for fd, name in ((1, 'out'), (2, 'err')):
     os.dup2(os.open(f'{case["to"]}.{name}', os.O_WRONLY | os.O_CREAT), fd)
   sys.argv = case['argv']
-  os.environ['XLA_FLAGS'] = case['flags']
+  os.environ.update({'XLA_FLAGS': case['flags']} | case['env'])
   code = 0
   try:
     run(sys.argv[0].removesuffix('.py'))

@@ -44,6 +44,13 @@ def test_splash_attention_is_attention_on_one_device_and_on_a_mesh():
   q, k, v, mask = jax.device_put((q, k, v, mask), jax.sharding.NamedSharding(
       mesh, jax.sharding.PartitionSpec()))
   jax.tree.map(close, run(known), want)
+  rows = jax.sharding.PartitionSpec(('data', 'fsdp'))
+  def within(*args):  # of what each device works on alone, as accumulated parts are
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+      return jax.shard_map(lambda q, *rest: splash.over_devices(q, True)(q, *rest),
+                           in_specs=rows, out_specs=rows, check_vma=False,
+                           axis_names={'data', 'fsdp'})(*args)
+  jax.tree.map(close, run(within), want)
 
 
 def test_cudnn_is_asked_once_and_left_where_it_fails(monkeypatch):

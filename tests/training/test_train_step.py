@@ -3,11 +3,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 import numpy as np
 import optax
 import pytest
 
 from diffusion import time_sampling
+from helpers.tiny import DIT
 import training
 from training import ema, optim, sharding, train_state, train_step
 from training.build import frozen_params, init_params
@@ -143,15 +145,35 @@ def test_shapes_are_those_of_the_state_and_of_a_batch(single):
       k: v.shape for k, v in single.batch_shapes.items()}
 
 
-@pytest.mark.parametrize('accumulate', [4])
+@pytest.mark.parametrize('shape, train', [
+    ((1, 1, 1), dict(accumulate=4)), ((2, 2, 2), dict(accumulate=2)),
+    pytest.param((2, 2, 2), dict(accumulate=2, gather_once=False),
+                 marks=pytest.mark.long)])
 def test_accumulated_parts_give_the_whole_gradient(
-    config, tokenizer, alone, accumulate):
-  metrics, _ = run(training_of(config, tokenizer, accumulate=accumulate))
+    config, tokenizer, alone, shape, train):
+  metrics, state = run(training_of(config, tokenizer, sharding.make_mesh(*shape),
+                                   **train))
   for a, b in zip(alone[0], metrics):
     np.testing.assert_allclose(b['loss'], a['loss'], rtol=1e-5)
     np.testing.assert_allclose(b['grad_norm'], a['grad_norm'], rtol=1e-4)
+    np.testing.assert_allclose(b['by_time'], a['by_time'], rtol=1e-4, atol=1e-5)
     for name, term in a['terms'].items():
       np.testing.assert_allclose(b['terms'][name], term, rtol=1e-4)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(b, a, atol=2e-4),
+               *jax.device_get((alone[1].params, state.params)))
+
+
+@pytest.mark.long
+def test_a_loss_across_pictures_is_the_same_on_any_devices(config, tokenizer):
+  """Of an accumulated part all pictures are dispersed, not those of each device."""
+  c = config.copy_and_resolve_references()
+  c.model, c.train.objective = ConfigDict(DIT), 'dispersive'
+  one, many = (run(training_of(c, tokenizer, sharding.make_mesh(n, 1, 1),
+                               accumulate=2), 2)[0] for n in (1, 4))
+  for a, b in zip(one, many):
+    np.testing.assert_allclose(b['terms']['dispersive'], a['terms']['dispersive'],
+                               rtol=1e-5)
+    np.testing.assert_allclose(b['grad_norm'], a['grad_norm'], rtol=1e-4)
 
 
 def small(averages=AVERAGES):

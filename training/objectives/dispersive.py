@@ -35,4 +35,4 @@ def dispersive(given: Given, *, weight: float = 0.5, block: int = 0,
     distance = jnp.square(z[:, None] - z).mean(-1)
     terms['dispersive'] = weight * jnp.log(jnp.exp(-distance / temperature).mean())
     return terms, seen
-  return Objective(functools.partial(objective.draw_inputs, given), loss)
+  return Objective(functools.partial(objective.draw_inputs, given), loss, across=True)

@@ -50,11 +50,14 @@ class Objective(NamedTuple):
       f32[b] each: the loss by time, as it is logged and followed.
     parts: {name: Part}.
     scalars: names of models.Scalars that the network is told, beside t.
+    across: whether the loss of a picture depends on the others of its batch, so that
+      devices cannot work on theirs alone.
   """
   draw: Callable
   loss: Callable
   parts: dict = {}
   scalars: tuple = ()
+  across: bool = False
 
 
 def draw_inputs(given: Given, key, shape, loss_ema, progress) -> dict:
