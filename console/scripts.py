@@ -8,7 +8,8 @@ from console.command import ROOT
 COMMANDS = {  # name: module
     't2i-train': 'train', 't2i-sample': 'sample', 't2i-evaluate': 'evaluate',
     't2i-sweep': 'sweep', 't2i-export': 'export', 't2i-plan': 'plan',
-    't2i-benchmark': 'benchmark', 't2i-inspect': 'data.inspect',
+    't2i-benchmark': 'benchmark', 't2i-report': 'report', 't2i-play': 'play',
+    't2i-inspect': 'data.inspect',
     't2i-prepare': 'data.prepare', 't2i-convert': 'interop.convert',
 }
 
