@@ -29,7 +29,8 @@ def test_every_room_and_every_shipped_file_is_of_the_package():
   found = PROJECT['tool']['setuptools']['packages']['find']['include']
   rooms = {path.parent.name for path in ROOT.glob('*/__init__.py')} | {'weights'}
   assert {f'{room}*' for room in rooms - {'tests', 'benchmarks'}} == set(found)
-  shipped = ('configs', 'weights/shapes', 'weights/features')
+  shipped = ('configs', 'weights/shapes', 'weights/features', 'evaluation/report',
+             'inference/playground')
   endings = {f'*{path.suffix}' for room in shipped
              for path in (ROOT / room).rglob('*.*')} - {'*.py', '*.pyc'}
   assert endings <= set(PROJECT['tool']['setuptools']['package-data']['*'])
