@@ -32,7 +32,8 @@ def attend(q, k, v, mask=None, causal=False):
   platform = device.platform if device else jax.default_backend()
   logits = LOGITS_OF.get(platform, LOGITS) * (
       jax.device_count() if mesh.empty else
-      math.prod(mesh.shape[axis] for axis in placement.compiled_axes(mesh)))
+      math.prod(mesh.shape[axis] for axis in placement.compiled_axes(
+          mesh, mesh.axis_names)))
   blocked = functools.partial(blocked_attention.attend, causal=causal, logits=logits)
   kernel = None
   if platform == 'gpu' and not causal and cudnn_takes(q.shape, k.shape, q.dtype,
