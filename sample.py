@@ -44,10 +44,12 @@ SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, or its name on '
-                      'the Hugging Face hub, in place of a run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, its name on the '
+                      'Hugging Face hub, or a file of it, in place of a run.')
   flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
                       'model.fp16.safetensors.')
+  flags.DEFINE_string('base', None, 'Of --weights=FILE: the pipeline, a folder or a '
+                      'name, whose tokenizers, scheduler and other parts it takes.')
   flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
                     'parameters; by default bfloat16 but on a CPU.')
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
@@ -111,13 +113,13 @@ def config_of(flag):
   """The config of what is drawn with. Raises UserError for none, or two."""
   if flag.weights and flag.workdir:
     raise UserError('--workdir and --weights are two models; give one of them.')
-  for name in ('variant', 'dtype'):
+  for name in ('variant', 'dtype', 'base'):
     if flag[name].value and not flag.weights:
       raise UserError(f'--{name} is for --weights.')
   with user_errors():
     if flag.weights:
       return loading.pipeline_config(flag.weights, command.note, flag.variant,
-                                     flag.dtype)
+                                     flag.dtype, flag.base)
     return loading.config_of(flag.workdir)
 
 
