@@ -35,8 +35,8 @@ from inference.requests import build_request
 from inference.sampler import to_uint8
 
 INVERTING = 'heun'    # solver of --invert, unless --solver says another
-SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'rule', 'rescale', 'over_time',
-            'interval', 'clip')  # of config.sample, noted in each picture
+SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'picture_guidance', 'rule',
+            'rescale', 'over_time', 'interval', 'clip')  # of config.sample, noted
 EDITING = ('image', 'strength', 'mask', 'fill', 'invert', 'interpolate', 'to_seed',
            'weak', 'lora', 'embedding')  # flags that are noted, too, where given
 SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
@@ -69,7 +69,8 @@ def define_flags():
   flags.DEFINE_float('strength', 1.0, 'Share of noise that --image gets, in (0, 1].')
   flags.DEFINE_string('mask', None, 'A picture: where it is white, --image is painted '
                       'anew.')
-  flags.DEFINE_string('fill', 'blend', 'How --mask is painted: blend, repaint.')
+  flags.DEFINE_string('fill', None, 'How --mask is painted: blend, repaint, network; '
+                      'by default by a network that sees it, else blend.')
   flags.DEFINE_string('invert', None, 'The caption of --image, whose noise is sought.')
   flags.DEFINE_integer('interpolate', None, 'Number of pictures on the way from the '
                        'first prompt and seed to the last.', lower_bound=2)
@@ -92,9 +93,7 @@ def check_editing(flag):
   wrong = {
       '--strength is for --image without --invert.':
           flag.strength < 1 and (not flag.image or flag.invert),
-      '--image needs --strength below 1, --mask or --invert: all of it would be lost '
-      'in noise.': flag.image and flag.strength == 1 and not (flag.mask or flag.invert),
-      '--fill is for --mask.': flag.fill != 'blend' and not flag.mask,
+      '--fill is for --mask.': flag.fill and not flag.mask,
       '--weak is not for --interpolate.': flag.weak and flag.interpolate,
       '--mask and --invert are two ways; give one of them.': flag.mask and flag.invert,
       '--interpolate needs a second --prompt or --to_seed.':
@@ -124,7 +123,11 @@ def config_of(flag):
 
 
 def check_effects(flag, c):
-  """Raises UserError for flags that have no effect with this config.sample."""
+  """Raises UserError for flags that have no effect with this config."""
+  lost = flag.strength == 1 and not (flag.mask or flag.invert)
+  if flag.image and lost and c.model.get('shown', 'nothing') == 'nothing':
+    raise UserError('--image needs --strength below 1, --mask or --invert: all of it '
+                    'would be lost in noise.')
   for name in ('negative', 'weak'):
     if flag[name].value and c.sample.guidance == 1:
       raise UserError(f'--{name} has no effect at --guidance=1; give more than 1.')

@@ -2,6 +2,9 @@
 from interop.part import Part
 
 DOWN = {'CrossAttnDownBlock2D': 1, 'DownBlock2D': 0}  # whether there is attention
+SHOWN = {  # kinds of models.backbones.unet -> channels, of those of latents
+    'nothing': lambda channels: 0, 'masked': lambda channels: channels + 1,
+    'picture': lambda channels: channels}
 
 
 def side_of(part):
@@ -15,14 +18,14 @@ def side_of(part):
   return side
 
 
-def unet(folder: str, latents: dict):
-  """(fields of our U-Net, latents a side)."""
+def unet(folder: str, latents: dict, shown: str = 'nothing'):
+  """(fields of our U-Net, latents a side). shown: what it sees beside the noise."""
   part = Part(folder, 'unet', 'config.json')
   down = part.get('down_block_types', ['CrossAttnDownBlock2D'] * 3 + ['DownBlock2D'])
   if odd := sorted({str(name) for name in down} - set(DOWN)):
     raise ValueError(f'{part.path} has down_block_types {odd}, not of {sorted(DOWN)}.')
-  part.only(_class_name='UNet2DConditionModel', in_channels=latents['channels'],
-            out_channels=latents['channels'], act_fn='silu', downsample_padding=1,
+  part.only(_class_name='UNet2DConditionModel', act_fn='silu',
+            out_channels=latents['channels'], downsample_padding=1,
             flip_sin_to_cos=True, freq_shift=0, center_input_sample=False,
             mid_block_type='UNetMidBlock2DCrossAttn', dual_cross_attention=False,
             only_cross_attention=False, mid_block_only_cross_attention=False,
@@ -36,6 +39,8 @@ def unet(folder: str, latents: dict):
             cross_attention_norm=None, num_attention_heads=None,
             reverse_transformer_layers_per_block=None, addition_time_embed_dim=256,
             up_block_types=[name.replace('Down', 'Up') for name in down[::-1]])
+  channels = latents['channels']
+  part.must('in_channels', channels + SHOWN[shown](channels), 4)
   n, widths = len(down), part.get('block_out_channels', [320, 640, 1280, 1280])
   if len(widths) != n:
     part.refuse('block_out_channels', widths, f'there are {n} levels')
@@ -55,7 +60,8 @@ def unet(folder: str, latents: dict):
       attention=tuple(depth * DOWN[name] for depth, name in zip(depths, down)),
       mid_attention=depths[-1], attention_type='spatial',
       groups=part.number('norm_num_groups', 32), eps=part.get('norm_eps', 1e-5),
-      time_unit='index', pad=(1, 1), scale_shift=False, **heads(part, widths), **extra)
+      time_unit='index', pad=(1, 1), scale_shift=False, shown=shown,
+      **heads(part, widths), **extra)
   side = side_of(part)
   part.done(  # shapes of weights, which are looked at when they are read
       'cross_attention_dim', 'use_linear_projection', 'upcast_attention', 'dropout',

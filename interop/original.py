@@ -32,6 +32,9 @@ BASES = (  # a sign, (a name, the second number of its shape), and diffusers' pi
     (V1, (FIRST, 4), 'stable-diffusion-v1-5/stable-diffusion-v1-5'),
     (V2, (FIRST, 4), 'stabilityai/stable-diffusion-2-1'),
     (XL, (FIRST, 4), 'stabilityai/stable-diffusion-xl-base-1.0'),
+    (V1, (FIRST, 9), 'stable-diffusion-v1-5/stable-diffusion-inpainting'),
+    (V2, (FIRST, 9), 'stabilityai/stable-diffusion-2-inpainting'),
+    (XL, (FIRST, 9), 'diffusers/stable-diffusion-xl-1.0-inpainting-0.1'),
     (V3.replace('.*', '37.*'), None, 'stabilityai/stable-diffusion-3.5-large'),
     (V3, (PLACES, 384**2), 'stabilityai/stable-diffusion-3.5-medium'),
     (V3, (PLACES, 192**2), 'stabilityai/stable-diffusion-3-medium-diffusers'))

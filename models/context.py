@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 
 from flax import struct
 
-GIVEN = frozenset({'sizes', 'augment'})  # with a batch, whatever the condition is
+GIVEN = frozenset({'sizes', 'augment', 'beside'})  # whatever the condition is
 
 
 @struct.dataclass
@@ -18,12 +18,14 @@ class Context:
       crop, target height and width (SDXL's micro-conditioning, arXiv:2307.01952).
     augment: f32[b 9], how the picture was changed (arXiv:2206.00364 appendix F.2);
       zeros for not at all, which None stands for.
+    beside: [b h w m], what is concatenated to the noised picture, such as a mask.
   """
   text: Any = None
   mask: Any = None
   pooled: Any = None
   sizes: Any = None
   augment: Any = None
+  beside: Any = None
 
 
 class Scalars(NamedTuple):

@@ -108,7 +108,10 @@ class TextToImage(nn.Module):
     self.to_pixels(x)
     if self.uncertainty is not None:
       self.log_variance(scalars.t)
-    return self.predict(x, scalars, self.encode(tokens, sizes))
+    told = self.encode(tokens, sizes)
+    if self.backbone.beside:
+      told = told.replace(beside=jnp.zeros((*x.shape[:3], self.backbone.beside)))
+    return self.predict(x, scalars, told)
 
 
 def init_params(module, key, size, length: int):

@@ -30,6 +30,9 @@ class UNet(backbone.Backbone):
     patch: space-to-depth at the input: the first level works at size / patch.
     positions: add a learned map of places at the input.
     groups, eps: of group normalisation.
+    shown: what it sees beside the noised picture, concatenated to it: 'nothing';
+      'masked', a mask and the latents of what it leaves, to paint in it; 'picture',
+      latents of one that is to be changed (arXiv:2211.09800).
     stem_channels: of the first convolution; 0 for `width`.
     time_embedding: of layers.FEATURES, `time_channels` of them; 0 for `width`.
     guidance_features: of the scale of guidance, by a layer of their own, added to those
@@ -67,6 +70,7 @@ class UNet(backbone.Backbone):
   positions: bool = False
   groups: int = 32
   eps: float = 1e-6
+  shown: str = 'nothing'
   stem_channels: int = 0
   time_embedding: str = 'sinusoids'
   time_channels: int = 0
@@ -86,9 +90,13 @@ class UNet(backbone.Backbone):
               'groups')
   choices = backbone.Backbone.choices | dict(
       attention_type=('self', 'spatial', 'transformer'), augment_labels=(0, 9),
-      time_embedding=layers.FEATURES, pooled_into=('after', 'before', 'mlp'))
+      time_embedding=layers.FEATURES, pooled_into=('after', 'before', 'mlp'),
+      shown=('nothing', 'masked', 'picture'))
   any_size = property(lambda self: not self.positions)  # a map with an entry a place
-  needs = property(lambda self: frozenset(['sizes'] * bool(self.size_features)))
+  beside = property(lambda self: {'nothing': 0, 'masked': self.channels + 1,
+                                  'picture': self.channels}[self.shown])
+  needs = property(lambda self: frozenset(
+      ['sizes'] * bool(self.size_features) + ['beside'] * bool(self.beside)))
 
   @property
   def reads(self):
@@ -100,6 +108,8 @@ class UNet(backbone.Backbone):
 
   def run(self, x, scalars, context, taps):
     c = self.condition(scalars, context)
+    if self.beside:
+      x = jnp.concatenate([x, context.beside], -1)
     x = picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
     x = self.conv('in', self.stem_channels or self.width, x)
     if self.positions:
