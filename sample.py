@@ -30,7 +30,7 @@ from console.progress import Progress
 from data import films, images
 import diffusion
 from diffusion import process as processes
-from inference import adapters, edits, generation, learned_tokens, loading
+from inference import adapters, controlnets, edits, generation, learned_tokens, loading
 from inference.requests import build_request
 from inference.sampler import to_uint8
 
@@ -38,7 +38,7 @@ INVERTING = 'heun'    # solver of --invert, unless --solver says another
 SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'picture_guidance', 'rule',
             'rescale', 'over_time', 'interval', 'clip')  # of config.sample, noted
 EDITING = ('image', 'strength', 'mask', 'fill', 'invert', 'interpolate', 'to_seed',
-           'weak', 'lora', 'embedding')  # flags that are noted, too, where given
+           'weak', 'lora', 'embedding', 'controlnet', 'control')  # noted where given
 SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 
@@ -79,15 +79,19 @@ def define_flags():
                             'inversion; may be given many times.')
   flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
                             'be given many times.')
+  flags.DEFINE_string('controlnet', None, 'FOLDER or FOLDER:SCALE of a ControlNet, or '
+                      'its name on the hub.')
+  flags.DEFINE_string('control', None, 'The picture that --controlnet is led by.')
   flags.DEFINE_string('weak', None, 'Workdir of a weaker run, for autoguidance.')
   options.define_sample()
 
 
 def check_editing(flag):
   """Raises UserError for flags of editing that lack another or contradict it."""
-  for name in ('mask', 'invert'):
-    if flag[name].value and not flag.image:
-      raise UserError(f'--{name} needs --image=PICTURE.')
+  for name, needed in (('mask', 'image'), ('invert', 'image'),
+                       ('control', 'controlnet'), ('controlnet', 'control')):
+    if flag[name].value and not flag[needed].value:
+      raise UserError(f'--{name} needs --{needed}.')
   if not 0 < flag.strength <= 1:
     raise UserError(f'--strength is {flag.strength}; it must be above 0, to 1.')
   wrong = {
@@ -213,7 +217,7 @@ def destroy(flag):
   """Writes a film of a picture that dissolves into noise by the run's schedule."""
   if flag.prompt or flag.prompts or flag.out:
     raise UserError('--destroy=PICTURE takes no prompt and no --out, only --film.')
-  for name in ('image', 'mask', 'invert', 'interpolate', 'weak', 'negative'):
+  for name in ('image', 'mask', 'invert', 'interpolate', 'weak', 'negative', 'control'):
     if flag[name].value:
       raise UserError(f'--{name} has no effect with --destroy=PICTURE.')
   if not flag.film:
@@ -230,27 +234,6 @@ def destroy(flag):
   print(flag.film)
 
 
-def editing_of(flag, model, size, request, m: int, given: dict):
-  """A request with what the flags of editing add to it, of m pictures.
-
-  given: the pictures of --image and --mask, f32[h w c].
-  """
-  if flag.mask:
-    request = request.replace(
-        mask=edits.to_mask(given['mask'])[None].repeat(m, 0))
-  if not flag.image:
-    return request
-  image = given['image'][None]
-  if not flag.invert:
-    return request.replace(image=image.repeat(m, 0))
-  caption = build_request(model.tokenizer, [flag.invert],
-                          model.config.tokenizer.length, size)
-  noise, error = edits.invert(model, caption.replace(image=image))
-  command.note(f'the noise of --image leads back to it within {error:.2g} (root mean '
-               'square, of a range of 2).')
-  return request.replace(noise=noise.repeat(m, 0))
-
-
 def main(flag):
   check_outputs(flag)
   if flag.destroy:
@@ -265,12 +248,14 @@ def main(flag):
   check_effects(flag, c)
   size = options.picture_size(flag, c)
   given = {name: read_image(flag[name].value, size, c.data.channels)
-           for name in ('image', 'mask') if flag[name].value}
+           for name in ('image', 'mask', 'control') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
     model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
     model = learned_tokens.add_tokens(model, *flag.embedding)
     model = adapters.add_adapters(model, *flag.lora)
+    if flag.controlnet:
+      model = controlnets.add_controlnet(model, flag.controlnet, flag.variant)
     weak = flag.weak and loading.load(
         flag.weak, model.mesh, loading.config_of(flag.weak, 'weak'))
     request = build_request(model.tokenizer, prompts, c.tokenizer.length, size,
@@ -284,7 +269,11 @@ def main(flag):
     if weak:
       request = request.replace(
           weak_tokens=edits.weak_tokens(model, weak, prompts, flag.num))
-    request = editing_of(flag, model, size, request, len(index), given)
+    request, error = edits.given_pictures(model, request, len(index), size,
+                                          flag.invert, given)
+    if error is not None:
+      command.note(f'the noise of --image leads back to it within {error:.2g} (root '
+                   'mean square, of a range of 2).')
     drawn = generation.sample_request(
         model, request, index, seed=flag.seed, size=size, film=way_is_wanted,
         weak=weak or None, strength=flag.strength, fill=flag.fill,

@@ -16,7 +16,8 @@ def folder_of(place: str, variant: str | None = None, parts=None) -> str:
 
   What is missing is downloaded: JSON files, tokenizers and safetensors, of each part
   those of the variant, or where it has none those without. HF_HUB_OFFLINE=1 downloads
-  nothing. parts: folders whose weights are needed; None for all.
+  nothing. parts: folders whose weights are needed, '' for the place itself; None for
+  all parts.
 
   Raises ValueError for a name that the hub does not know, or without huggingface_hub.
   """
@@ -46,8 +47,8 @@ def weight_files(files, variant: str | None, wanted=None) -> list[str]:
   parts = {}
   for name in files:
     folder, _, file = name.rpartition('/')
-    if folder.count('/') == 0 and folder and file.endswith('.safetensors') and (
-        wanted is None or folder in wanted):
+    taken = folder if wanted is None else folder in wanted
+    if taken and folder.count('/') == 0 and file.endswith('.safetensors'):
       stem = re.sub(r'-\d+-of-\d+$', '', file.removesuffix('.safetensors'))
       parts.setdefault(folder, {}).setdefault(stem.partition('.')[2], []).append(name)
   return [name for of in parts.values()

@@ -152,7 +152,9 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
       how.solver.learned_variance, how.network_time)
   weights, kind = request.prompt_weights, shown_to(module)
   beside = shown.SHOWN[kind](module, params['main'], request)
-  null, *contexts = (context.replace(beside=beside) for context in (null, *contexts))
+  check_control(module, request)
+  null, *contexts = (context.replace(beside=beside, control=request.control)
+                     for context in (null, *contexts))
   if kind == 'picture' and is_guided(module, c):
     null, contexts, weights = shown.led_by_picture(
         null, contexts, weights, c.sample.picture_guidance, scale)
@@ -168,6 +170,15 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
           weak_denoiser(s), weak_contexts, request.prompt_weights, weak_null)[1])
     return how.guide(both, cond_only, scale)
   return toward
+
+
+def check_control(module, request):
+  """Raises ValueError for a picture of control that nobody sees, or that is missing."""
+  needed = 'control' in module.backbone.needs
+  if needed != (request.control is not None):
+    raise ValueError('this model has a ControlNet: it takes a picture (--control).' if
+                     needed else 'a picture of control (--control) is for a ControlNet '
+                     '(--controlnet), which this model has not.')
 
 
 def network(module, process, params, tokens, sizes, scale, variance: bool = False,

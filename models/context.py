@@ -3,7 +3,7 @@ from typing import Any, NamedTuple
 
 from flax import struct
 
-GIVEN = frozenset({'sizes', 'augment', 'beside'})  # whatever the condition is
+GIVEN = frozenset({'sizes', 'augment', 'beside', 'control'})  # whatever the condition
 
 
 @struct.dataclass
@@ -19,6 +19,8 @@ class Context:
     augment: f32[b 9], how the picture was changed (arXiv:2206.00364 appendix F.2);
       zeros for not at all, which None stands for.
     beside: [b h w m], what is concatenated to the noised picture, such as a mask.
+    control: f32[b H W c] in [-1, 1], a picture of edges, depth, a pose, of the size of
+      pictures (ControlNet, arXiv:2302.05543).
   """
   text: Any = None
   mask: Any = None
@@ -26,6 +28,7 @@ class Context:
   sizes: Any = None
   augment: Any = None
   beside: Any = None
+  control: Any = None
 
 
 class Scalars(NamedTuple):

@@ -104,13 +104,15 @@ class TextToImage(nn.Module):
 
   def __call__(self, x, scalars, tokens, sizes=None):
     """Every part once, for `init`."""
-    x = self.to_latents(x)
+    control, x = x, self.to_latents(x)
     self.to_pixels(x)
     if self.uncertainty is not None:
       self.log_variance(scalars.t)
     told = self.encode(tokens, sizes)
     if self.backbone.beside:
       told = told.replace(beside=jnp.zeros((*x.shape[:3], self.backbone.beside)))
+    if 'control' in self.backbone.needs:
+      told = told.replace(control=control)
     return self.predict(x, scalars, told)
 
 

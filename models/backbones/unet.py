@@ -107,14 +107,31 @@ class UNet(backbone.Backbone):
                                   + ['augment'] * bool(self.augment_labels))
 
   def run(self, x, scalars, context, taps):
-    c = self.condition(scalars, context)
+    added = self.added(x, scalars, context)
     if self.beside:
       x = jnp.concatenate([x, context.beside], -1)
-    x = picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    x = self.conv('in', self.stem_channels or self.width, x)
+    picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
+    x = self.conv('in', self.stem_channels or self.width, picture)
     if self.positions:
       x = x + self.param('positions', nn.initializers.normal(0.02),
                          x.shape[1:]).astype(x.dtype)
+    x = unet_blocks.hourglass(
+        self, x, self.block_of(scalars, context, picture),
+        lambda x, skip: jnp.concatenate([x, skip], -1), self.mid_attention,
+        always=not self.skip_rescale, added=added)
+    x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
+    out = self.out_channels or self.channels
+    x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
+                kernel_init=nn.initializers.zeros)(x)
+    return layers.depth_to_space(x, self.patch), {}
+
+  def added(self, x, scalars, context):
+    """What another network adds on the way down and in the middle, or None."""
+    return None
+
+  def block_of(self, scalars, context, picture):
+    """The blocks of unet_blocks.hourglass. picture: what came in, for input_skips."""
+    c = self.condition(scalars, context)
     def block(name, x, width, depth, up=False, way='same'):
       nonlocal picture
       if way == 'same':
@@ -124,14 +141,7 @@ class UNet(backbone.Backbone):
       if self.input_skips and way == 'down':
         picture = x = self.with_input(name.replace(way, 'input'), x, picture)
       return x
-    x = unet_blocks.hourglass(
-        self, x, block, lambda x, skip: jnp.concatenate([x, skip], -1),
-        self.mid_attention, always=not self.skip_rescale)
-    x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
-    out = self.out_channels or self.channels
-    x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
-                kernel_init=nn.initializers.zeros)(x)
-    return layers.depth_to_space(x, self.patch), {}
+    return block
 
   def check(self, size):
     checks.levels(self, 'groups', 'heads' if self.heads else 'head_width')
