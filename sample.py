@@ -81,7 +81,8 @@ def define_flags():
                             'be given many times.')
   flags.DEFINE_string('controlnet', None, 'FOLDER or FOLDER:SCALE of a ControlNet, or '
                       'its name on the hub.')
-  flags.DEFINE_string('control', None, 'The picture that --controlnet is led by.')
+  flags.DEFINE_string('control', None, 'The picture that a ControlNet is led by: of '
+                      '--controlnet, or of the run, by config.diffusion.control.')
   flags.DEFINE_string('weak', None, 'Workdir of a weaker run, for autoguidance.')
   options.define_sample()
 
@@ -89,7 +90,7 @@ def define_flags():
 def check_editing(flag):
   """Raises UserError for flags of editing that lack another or contradict it."""
   for name, needed in (('mask', 'image'), ('invert', 'image'),
-                       ('control', 'controlnet'), ('controlnet', 'control')):
+                       ('controlnet', 'control')):
     if flag[name].value and not flag[needed].value:
       raise UserError(f'--{name} needs --{needed}.')
   if not 0 < flag.strength <= 1:

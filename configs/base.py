@@ -97,6 +97,7 @@ def get_config():
       stratified=True,     # spread the times of a batch evenly over their density
       augment=0.0,         # chance of each change of pictures that a model with labels
                            # is told of: turned, scaled, stretched, moved, mirrored
+      control='none',      # what a ControlNet is led by: none, edges, grey, coarse
       caption_dropout=0.1,  # share of captions replaced by the empty one
   ))
 

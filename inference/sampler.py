@@ -12,6 +12,7 @@ from inference import shown
 from inference.requests import Request
 import models
 from models import Scalars, placement
+from training import controls
 
 WATCHED = 16  # pictures on the way there, at most, that are shown while it is gone
 
@@ -153,8 +154,12 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
   weights, kind = request.prompt_weights, shown_to(module)
   beside = shown.SHOWN[kind](module, params['main'], request)
   check_control(module, request)
-  null, *contexts = (context.replace(beside=beside, control=request.control)
+  control = None if request.control is None else controls.build(
+      c.diffusion, module)(request.control)
+  null, *contexts = (context.replace(beside=beside, control=control)
                      for context in (null, *contexts))
+  null, = shown.scored(module, [null], shown.WORST)
+  contexts = shown.scored(module, contexts, shown.SCORE)
   if kind == 'picture' and is_guided(module, c):
     null, contexts, weights = shown.led_by_picture(
         null, contexts, weights, c.sample.picture_guidance, scale)
@@ -226,8 +231,10 @@ def check(module, c):
   """Raises ValueError where a config's `sample` cannot be drawn with."""
   size, length = base.height_width(c.data.size), c.tokenizer.length
   row = jax.ShapeDtypeStruct
+  control = row((1, *size, c.data.channels), jnp.float32)
   request = Request(row((1, 2, length), jnp.int32), row((1, 1), jnp.float32),
-                    row((1, 6), jnp.float32))
+                    row((1, 6), jnp.float32), control=(
+                        control if 'control' in module.backbone.needs else None))
   params = {'main': models.param_shapes(module, size, length)}
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
   jax.eval_shape(build_sampler(module, c, size), params, request, keys,

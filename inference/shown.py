@@ -34,6 +34,17 @@ def picture(module, params, request):
   return latents / module.autoencoder.scale + module.autoencoder.shift
 
 
+SCORE, WORST = 6.0, 2.5  # what diffusers tells SDXL's refiner is to be liked, or not
+
+
+def scored(module, contexts, score: float):
+  """Contexts of a network that is told how much its pictures are to please."""
+  if 'score' not in module.backbone.needs:
+    return list(contexts)
+  return [context.replace(score=jnp.full(len(context.sizes), score))
+          for context in contexts]
+
+
 def to_latents(module, params, x):
   return module.apply({'params': params}, x, method='to_latents')
 

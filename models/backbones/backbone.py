@@ -46,6 +46,10 @@ class Backbone(nn.Module):
     x, tapped = self.run(x, scalars, context, taps)
     return (x, tapped) if taps else x
 
+  def started(self, values: dict, shapes: dict) -> dict:
+    """Values of its parameters, of weights that may lack some, as they are at first."""
+    return values
+
   def check_call(self, scalars, context, taps):
     """Raises ValueError for what the network is to be told and is not, and for taps of
     blocks that it does not have."""

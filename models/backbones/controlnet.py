@@ -6,6 +6,7 @@ added to the U-Net's, through layers that start at zero.
 import dataclasses
 
 from flax import linen as nn
+import jax
 
 from models import checks
 from models.backbones import unet, unet_blocks
@@ -23,8 +24,12 @@ class ControlNet(unet.UNet):
   needs = property(lambda self: super().needs | {'control'})
 
   def run(self, x, scalars, context, taps):
-    x = self.conv('in', self.width, x.astype(self.dtype))
-    x = x + self.hint(context.control)
+    x, _ = self.first(x)
+    hint = self.hint(context.control)
+    checks.require(hint.shape[1:] == x.shape[1:], 'config.model.hint_widths',
+                   self.hint_widths, 'each but the first halves the picture, of '
+                   f'{context.control.shape[1:3]} pixels, down to {x.shape[1:3]}.')
+    x = x + hint
     x, skips = unet_blocks.way_down(self, x, self.block_of(scalars, context, None),
                                     self.mid_attention)
     def zero(name, y):
@@ -40,7 +45,7 @@ class ControlNet(unet.UNet):
       x = nn.silu(self.conv(f'hint_{2 * i}', x.shape[-1], x))
       x = nn.silu(self.conv(f'hint_{2 * i + 1}', width, x, strides=(2, 2),
                             padding=((1, 1), (1, 1))))
-    return self.conv('hint_out', self.width, x, kernel_init=ZERO)
+    return self.conv('hint_out', self.stem_channels or self.width, x, kernel_init=ZERO)
 
 
 class ControlledUNet(unet.UNet):
@@ -64,8 +69,14 @@ class ControlledUNet(unet.UNet):
     skips, middle = control(x, scalars, context)
     return [self.control_scale * skip for skip in skips], self.control_scale * middle
 
+  def started(self, values, shapes):
+    """The ControlNet starts as a copy, where the weights have none."""
+    if jax.tree.leaves(values.get('control')):
+      return values
+    return values | {'control': {name: values[name] for name in shapes['control']
+                                 if name in values}}
+
   def check(self, size):
     super().check(size)
-    checks.require(self.patch == 1 and not (self.positions or self.input_skips),
-                   'config.model', 'a controlled_unet',
-                   'it takes patch=1, positions=False and input_skips=False.')
+    checks.require(not self.input_skips, 'config.model.input_skips', True,
+                   'a controlled_unet takes False.')

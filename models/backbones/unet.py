@@ -43,6 +43,8 @@ class UNet(backbone.Backbone):
       MLP.
     size_features: sinusoids of each of the six sizes, which join the summary: 256 in
       SDXL; 0 for not being told of sizes.
+    scored: of the sizes it is told the first four, and then how much the picture is to
+      please, as SDXL's refiner.
     augment_labels: how many numbers tell how a picture was changed, 9 or none: they
       join the features of time by a layer of their own.
     scale_shift: the condition scales too, in place of adding alone.
@@ -77,6 +79,7 @@ class UNet(backbone.Backbone):
   guidance_features: int = 0
   pooled_into: str = 'after'
   size_features: int = 0
+  scored: bool = False
   augment_labels: int = 0
   scale_shift: bool = True
   resblock_updown: bool = False
@@ -96,7 +99,8 @@ class UNet(backbone.Backbone):
   beside = property(lambda self: {'nothing': 0, 'masked': self.channels + 1,
                                   'picture': self.channels}[self.shown])
   needs = property(lambda self: frozenset(
-      ['sizes'] * bool(self.size_features) + ['beside'] * bool(self.beside)))
+      ['sizes'] * bool(self.size_features) + ['beside'] * bool(self.beside)
+      + ['score'] * self.scored))
 
   @property
   def reads(self):
@@ -110,11 +114,7 @@ class UNet(backbone.Backbone):
     added = self.added(x, scalars, context)
     if self.beside:
       x = jnp.concatenate([x, context.beside], -1)
-    picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    x = self.conv('in', self.stem_channels or self.width, picture)
-    if self.positions:
-      x = x + self.param('positions', nn.initializers.normal(0.02),
-                         x.shape[1:]).astype(x.dtype)
+    x, picture = self.first(x)
     x = unet_blocks.hourglass(
         self, x, self.block_of(scalars, context, picture),
         lambda x, skip: jnp.concatenate([x, skip], -1), self.mid_attention,
@@ -124,6 +124,16 @@ class UNet(backbone.Backbone):
     x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
                 kernel_init=nn.initializers.zeros)(x)
     return layers.depth_to_space(x, self.patch), {}
+
+  def first(self, x):
+    """(what the first level works on, [b h/patch w/patch d]; the picture as it sees
+    it)."""
+    picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
+    x = self.conv('in', self.stem_channels or self.width, picture)
+    if self.positions:
+      x = x + self.param('positions', nn.initializers.normal(0.02),
+                         x.shape[1:]).astype(x.dtype)
+    return x, picture
 
   def added(self, x, scalars, context):
     """What another network adds on the way down and in the middle, or None."""
@@ -192,7 +202,10 @@ class UNet(backbone.Backbone):
     """The summary of the condition and, behind it, sinusoids of the sizes: [b e]."""
     if not self.size_features:
       return context.pooled
-    sizes = layers.sinusoids(context.sizes, self.size_features)  # [b 6 f]
+    told = context.sizes
+    if self.scored:
+      told = jnp.concatenate([told[:, :4], context.score[:, None]], 1)
+    sizes = layers.sinusoids(told, self.size_features)  # [b 6 f], or 5
     sizes = sizes.reshape(len(sizes), -1).astype(self.dtype)
     return jnp.concatenate([y for y in (context.pooled, sizes) if y is not None], -1)
 
