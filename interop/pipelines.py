@@ -152,6 +152,21 @@ def stable_diffusion_xl(folder: str, index, shown: str = 'nothing') -> dict:
   return parts
 
 
+def image_to_image_xl(folder: str, index) -> dict:
+  """Stable Diffusion XL's base, or its refiner, which has the second CLIP alone."""
+  if not (lacks(index, 'text_encoder') and lacks(index, 'tokenizer')):
+    return stable_diffusion_xl(folder, index)
+  has(index, 'vae', 'unet', 'text_encoder_2', 'tokenizer_2', 'scheduler')
+  vae = autoencoder(folder, **UNSHIFTED)
+  model, side = backbones.unet(folder, vae)
+  model['scored'] = index.get('requires_aesthetics_score', False)
+  condition = text_encoders.large_clip(folder) | dict(name='clip')
+  index.must('force_zeros_for_empty_prompt', False, True)
+  noise = schedulers.noising(folder, steps=50, guidance=5.0)
+  return assemble(folder, vae, model, condition, side, 'unet', {
+      'text_encoder': 'text_encoder_2'}, {'tokenizer_2': 77}, noise)
+
+
 def stable_diffusion_3(folder: str, index) -> dict:
   """Stable Diffusion 3 and 3.5, with three text encoders, or without T5."""
   has(index, 'vae', 'transformer', 'text_encoder', 'text_encoder_2', 'tokenizer',
@@ -219,6 +234,7 @@ PIPELINES = {'StableDiffusionPipeline': stable_diffusion,
                  stable_diffusion, shown='picture', corrected=(), steps=100,
                  picture_guidance=1.5),
              'StableDiffusionXLPipeline': stable_diffusion_xl,
+             'StableDiffusionXLImg2ImgPipeline': image_to_image_xl,
              'StableDiffusionXLInpaintPipeline': functools.partial(
                  stable_diffusion_xl, shown='masked'),
              'StableDiffusion3Pipeline': stable_diffusion_3,

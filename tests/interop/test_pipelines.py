@@ -22,6 +22,7 @@ PROMPTS, STEPS, GUIDANCE = ['a red circle', 'blue'], 4, 3.0  # of the fixture
 ODD = ['A RED! circle!! ', 'blue <|endoftext|> a']
 MASK = np.zeros((2, 16, 16, 1), np.float32)
 MASK[0, 3:, :9], MASK[1, :, 6:11] = 1, 1
+STRENGTH = {'sdxl_refiner': 0.5}
 SETTINGS = {'sd_instruct': dict(picture_guidance=2.0)}
 
 
@@ -32,12 +33,12 @@ def draw(name, model, prompts, negative=None):
   request = build_request(model.tokenizer, prompts, c.tokenizer.length, model.size,
                           negative=negative)
   request = request.replace(noise=DRAWN[f'{name}/noise'])
-  if c.model.get('shown', 'nothing') != 'nothing':
+  if c.model.get('shown', 'nothing') != 'nothing' or name in STRENGTH:
     pictures = seeded.pictures(2, 16, 16, 3).astype(np.float32) / 127.5 - 1
     request = request.replace(image=pictures,
                               mask=MASK if c.model.shown == 'masked' else None)
   return generation.sample_request(model.replace(config=c), request, np.zeros(2, int),
-                                   seed=0).astype(int)
+                                   seed=0, strength=STRENGTH.get(name, 1.0)).astype(int)
 
 
 @pytest.fixture(scope='module')
@@ -58,7 +59,7 @@ def test_draws_what_the_pipeline_draws(name, folder):
 
 
 @pytest.mark.parametrize('name', [name for name in PARTS if not (
-    'inpaint' in name or 'instruct' in name)])
+    'inpaint' in name or name in ('sd_instruct', 'sdxl_refiner'))])
 def test_odd_prompts_are_read_as_the_pipeline_reads_them(name, folder):
   """A '!', which pads; capitals; a literal end; an empty negative prompt that is given,
   where SDXL takes none for another."""
