@@ -30,24 +30,26 @@ from console.progress import Progress
 from data import films, images
 import diffusion
 from diffusion import process as processes
-from inference import adapters, edits, generation, learned_tokens, loading
+from inference import adapters, controlnets, edits, generation, learned_tokens, loading
 from inference.requests import build_request
 from inference.sampler import to_uint8
 
 INVERTING = 'heun'    # solver of --invert, unless --solver says another
-SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'rule', 'rescale', 'over_time',
-            'interval', 'clip')  # of config.sample, noted in each picture
+SETTINGS = ('steps', 'solver', 'timesteps', 'guidance', 'picture_guidance', 'rule',
+            'rescale', 'over_time', 'interval', 'clip')  # of config.sample, noted
 EDITING = ('image', 'strength', 'mask', 'fill', 'invert', 'interpolate', 'to_seed',
-           'weak', 'lora', 'embedding')  # flags that are noted, too, where given
+           'weak', 'lora', 'embedding', 'controlnet', 'control')  # noted where given
 SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 
 def define_flags():
   flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, or its name on '
-                      'the Hugging Face hub, in place of a run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, its name on the '
+                      'Hugging Face hub, or a file of it, in place of a run.')
   flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
                       'model.fp16.safetensors.')
+  flags.DEFINE_string('base', None, 'Of --weights=FILE: the pipeline, a folder or a '
+                      'name, whose tokenizers, scheduler and other parts it takes.')
   flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
                     'parameters; by default bfloat16 but on a CPU.')
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
@@ -67,7 +69,8 @@ def define_flags():
   flags.DEFINE_float('strength', 1.0, 'Share of noise that --image gets, in (0, 1].')
   flags.DEFINE_string('mask', None, 'A picture: where it is white, --image is painted '
                       'anew.')
-  flags.DEFINE_string('fill', 'blend', 'How --mask is painted: blend, repaint.')
+  flags.DEFINE_string('fill', None, 'How --mask is painted: blend, repaint, network; '
+                      'by default by a network that sees it, else blend.')
   flags.DEFINE_string('invert', None, 'The caption of --image, whose noise is sought.')
   flags.DEFINE_integer('interpolate', None, 'Number of pictures on the way from the '
                        'first prompt and seed to the last.', lower_bound=2)
@@ -76,23 +79,26 @@ def define_flags():
                             'inversion; may be given many times.')
   flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
                             'be given many times.')
+  flags.DEFINE_string('controlnet', None, 'FOLDER or FOLDER:SCALE of a ControlNet, or '
+                      'its name on the hub.')
+  flags.DEFINE_string('control', None, 'The picture that a ControlNet is led by: of '
+                      '--controlnet, or of the run, by config.diffusion.control.')
   flags.DEFINE_string('weak', None, 'Workdir of a weaker run, for autoguidance.')
   options.define_sample()
 
 
 def check_editing(flag):
   """Raises UserError for flags of editing that lack another or contradict it."""
-  for name in ('mask', 'invert'):
-    if flag[name].value and not flag.image:
-      raise UserError(f'--{name} needs --image=PICTURE.')
+  for name, needed in (('mask', 'image'), ('invert', 'image'),
+                       ('controlnet', 'control')):
+    if flag[name].value and not flag[needed].value:
+      raise UserError(f'--{name} needs --{needed}.')
   if not 0 < flag.strength <= 1:
     raise UserError(f'--strength is {flag.strength}; it must be above 0, to 1.')
   wrong = {
       '--strength is for --image without --invert.':
           flag.strength < 1 and (not flag.image or flag.invert),
-      '--image needs --strength below 1, --mask or --invert: all of it would be lost '
-      'in noise.': flag.image and flag.strength == 1 and not (flag.mask or flag.invert),
-      '--fill is for --mask.': flag.fill != 'blend' and not flag.mask,
+      '--fill is for --mask.': flag.fill and not flag.mask,
       '--weak is not for --interpolate.': flag.weak and flag.interpolate,
       '--mask and --invert are two ways; give one of them.': flag.mask and flag.invert,
       '--interpolate needs a second --prompt or --to_seed.':
@@ -111,18 +117,22 @@ def config_of(flag):
   """The config of what is drawn with. Raises UserError for none, or two."""
   if flag.weights and flag.workdir:
     raise UserError('--workdir and --weights are two models; give one of them.')
-  for name in ('variant', 'dtype'):
+  for name in ('variant', 'dtype', 'base'):
     if flag[name].value and not flag.weights:
       raise UserError(f'--{name} is for --weights.')
   with user_errors():
     if flag.weights:
       return loading.pipeline_config(flag.weights, command.note, flag.variant,
-                                     flag.dtype)
+                                     flag.dtype, flag.base)
     return loading.config_of(flag.workdir)
 
 
 def check_effects(flag, c):
-  """Raises UserError for flags that have no effect with this config.sample."""
+  """Raises UserError for flags that have no effect with this config."""
+  lost = flag.strength == 1 and not (flag.mask or flag.invert)
+  if flag.image and lost and c.model.get('shown', 'nothing') == 'nothing':
+    raise UserError('--image needs --strength below 1, --mask or --invert: all of it '
+                    'would be lost in noise.')
   for name in ('negative', 'weak'):
     if flag[name].value and c.sample.guidance == 1:
       raise UserError(f'--{name} has no effect at --guidance=1; give more than 1.')
@@ -208,7 +218,7 @@ def destroy(flag):
   """Writes a film of a picture that dissolves into noise by the run's schedule."""
   if flag.prompt or flag.prompts or flag.out:
     raise UserError('--destroy=PICTURE takes no prompt and no --out, only --film.')
-  for name in ('image', 'mask', 'invert', 'interpolate', 'weak', 'negative'):
+  for name in ('image', 'mask', 'invert', 'interpolate', 'weak', 'negative', 'control'):
     if flag[name].value:
       raise UserError(f'--{name} has no effect with --destroy=PICTURE.')
   if not flag.film:
@@ -225,27 +235,6 @@ def destroy(flag):
   print(flag.film)
 
 
-def editing_of(flag, model, size, request, m: int, given: dict):
-  """A request with what the flags of editing add to it, of m pictures.
-
-  given: the pictures of --image and --mask, f32[h w c].
-  """
-  if flag.mask:
-    request = request.replace(
-        mask=edits.to_mask(given['mask'])[None].repeat(m, 0))
-  if not flag.image:
-    return request
-  image = given['image'][None]
-  if not flag.invert:
-    return request.replace(image=image.repeat(m, 0))
-  caption = build_request(model.tokenizer, [flag.invert],
-                          model.config.tokenizer.length, size)
-  noise, error = edits.invert(model, caption.replace(image=image))
-  command.note(f'the noise of --image leads back to it within {error:.2g} (root mean '
-               'square, of a range of 2).')
-  return request.replace(noise=noise.repeat(m, 0))
-
-
 def main(flag):
   check_outputs(flag)
   if flag.destroy:
@@ -260,12 +249,14 @@ def main(flag):
   check_effects(flag, c)
   size = options.picture_size(flag, c)
   given = {name: read_image(flag[name].value, size, c.data.channels)
-           for name in ('image', 'mask') if flag[name].value}
+           for name in ('image', 'mask', 'control') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
     model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
     model = learned_tokens.add_tokens(model, *flag.embedding)
     model = adapters.add_adapters(model, *flag.lora)
+    if flag.controlnet:
+      model = controlnets.add_controlnet(model, flag.controlnet, flag.variant)
     weak = flag.weak and loading.load(
         flag.weak, model.mesh, loading.config_of(flag.weak, 'weak'))
     request = build_request(model.tokenizer, prompts, c.tokenizer.length, size,
@@ -279,7 +270,11 @@ def main(flag):
     if weak:
       request = request.replace(
           weak_tokens=edits.weak_tokens(model, weak, prompts, flag.num))
-    request = editing_of(flag, model, size, request, len(index), given)
+    request, error = edits.given_pictures(model, request, len(index), size,
+                                          flag.invert, given)
+    if error is not None:
+      command.note(f'the noise of --image leads back to it within {error:.2g} (root '
+                   'mean square, of a range of 2).')
     drawn = generation.sample_request(
         model, request, index, seed=flag.seed, size=size, film=way_is_wanted,
         weak=weak or None, strength=flag.strength, fill=flag.fill,

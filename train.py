@@ -65,9 +65,13 @@ def new_tokenizer(c, pictures):
 def initial_parts(c, built) -> dict:
   """{part: values} of config.init_from, on the host."""
   shapes = train_state.combine(built.shapes.params, built.shapes.frozen)
-  return {part: read_part(part, place, shapes, built.objective.parts,
-                          built.module.optional_params)
-          for part, place in c.init_from}
+  parts = {part: read_part(part, place, shapes, built.objective.parts,
+                           built.module.optional_params)
+           for part, place in c.init_from}
+  if 'backbone' in parts:
+    parts['backbone'] = built.module.backbone.started(parts['backbone'],
+                                                      shapes['backbone'])
+  return parts
 
 
 def build_training(c, mesh, tokenizer):

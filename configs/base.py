@@ -97,6 +97,7 @@ def get_config():
       stratified=True,     # spread the times of a batch evenly over their density
       augment=0.0,         # chance of each change of pictures that a model with labels
                            # is told of: turned, scaled, stretched, moved, mirrored
+      control='none',      # what a ControlNet is led by: none, edges, grey, coarse
       caption_dropout=0.1,  # share of captions replaced by the empty one
   ))
 
@@ -151,6 +152,7 @@ def get_config():
       guidance=3.0,        # 1 is the prompt alone
       rule='cfg',          # how it is applied: cfg, apg, zero_star
       over_time='constant',  # scale of guidance: constant, linear, cosine
+      picture_guidance=1.0,  # of models that change a picture: by that picture
       interval=(0.0, 1.0),  # of times at which there is guidance
       rescale=0.0,         # share by which its spread is taken back
       clip='static',       # of x0: none, static, dynamic

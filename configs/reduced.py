@@ -11,6 +11,7 @@ MOST = dict(  # of a field of the model, the condition or the autoencoder
     head_width=8, groups=4)
 PICTURES = 256  # of the shapes world, and classes: no two captions need be the same
 SET = {  # module -> fields that it has by default, and larger
+    'controlled_unet': ('width', 'num_res_blocks', 'groups', 'head_width'),
     'unet': ('width', 'num_res_blocks', 'groups', 'head_width'),
     'edm2': ('width', 'num_res_blocks', 'head_width'),
     'dit': ('width', 'depth', 'heads'), 'uvit': ('width', 'depth', 'heads'),
@@ -47,6 +48,8 @@ def reduced(config):
   c.condition.update(ENCODERS.get(c.condition.name, {}))
   if 'classes' in c.condition:
     c.condition.classes = PICTURES
+  if 'hint_widths' in c.model and 'channel_mult' in c.autoencoder:
+    c.model.hint_widths = c.model.hint_widths[:LEVELS]  # down to its latents
   c.model.dtype = 'float32'
   c.data.update(dict(
       source='shapes', path='', split='train', image='', caption='', mixture=(),
@@ -55,7 +58,8 @@ def reduced(config):
   c.tokenizer.update(dict(vocab=VOCAB, length=min(c.tokenizer.length, 24)))
   c.optim.warmup = min(c.optim.warmup, 10)
   c.train.update(dict(steps=100, batch=8, accumulate=1, log_every=10,
-                      checkpoint_every=50, sample_every=50, eval_every=0,
+                      checkpoint_every=50, eval_every=0,
+                      sample_every=min(c.train.sample_every, 50),
                       averages_every=min(c.train.averages_every, 10)))
   c.sample.update(dict(steps=2, batch=4, num=2,
                        prompts=('a red circle', 'a blue ring')))

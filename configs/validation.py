@@ -25,7 +25,8 @@ RANGES = (  # what a number must be, and the keys of which it must be that
         data.workers optim.warmup train.sample_every train.eval_every train.spike
         train.max_rollbacks
         train.averages_every diffusion.input_std diffusion.vlb'''),
-    ('from -1000 to 1000', lambda x: abs(x) <= 1000, 'sample.guidance'),
+    ('from -1000 to 1000', lambda x: abs(x) <= 1000,
+     'sample.guidance sample.picture_guidance'),
     ('from 0 to 4294967295', lambda x: 0 <= x < 2**32, 'seed'),
     ('1, grey, or 3, colours', lambda x: x in (1, 3), 'data.channels'),
     ('at least 260, for the 256 bytes and the special tokens', lambda x: x >= 260,

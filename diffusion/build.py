@@ -139,7 +139,8 @@ def check_sampling(c):
 
 
 def build_fill(spec: str, solver: Solver) -> editing.Fill:
-  """How a mask is painted with this solver: 'blend', 'repaint(jump=10, repeats=10)'."""
+  """How a mask is painted with this solver: 'blend', 'repaint(jump=10, repeats=10)', or
+  'network', by one that sees it."""
   fill = specs.build(editing.FILLS, spec, '--fill')
   if solver.remembers and not fill.remembers:
     raise ValueError(f'--fill is {spec!r}; it takes a config.sample.solver '

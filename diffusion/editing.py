@@ -104,4 +104,5 @@ def repaint_fill(jump: int = 10, repeats: int = 10) -> Fill:
 
 
 FILLS = {  # options -> Fill
-    'blend': lambda: Fill(lambda times: times, inpaint, True), 'repaint': repaint_fill}
+    'blend': lambda: Fill(lambda times: times, inpaint, True), 'repaint': repaint_fill,
+    'network': lambda: Fill(lambda times: times, lambda solver, *known: solver, True)}

@@ -45,7 +45,7 @@ def add_adapters(model: Model, *files) -> Model:
   return model.replace(params=params, source=said)
 
 
-def path_and_weight(given: str) -> tuple[str, float]:
+def path_and_weight(given: str, flag: str = 'lora') -> tuple[str, float]:
   """(file, weight) of 'FILE:0.8' or of 'FILE'. Raises ValueError for one not finite."""
   path, _, weight = given.rpartition(':')
   try:
@@ -53,7 +53,7 @@ def path_and_weight(given: str) -> tuple[str, float]:
   except ValueError:
     return given, 1.0
   if not path or not math.isfinite(weight):
-    raise ValueError(f'--lora={given} is not FILE, or FILE:WEIGHT with a finite '
+    raise ValueError(f'--{flag}={given} is not FILE, or FILE:WEIGHT with a finite '
                      'weight.')
   return path, weight
 

@@ -63,6 +63,26 @@ def invert(model: Model, request: Request):
   return np.asarray(noise), float(error)
 
 
+def given_pictures(model: Model, request: Request, m: int, size, caption: str | None,
+                   pictures: dict):
+  """(a request of m pictures with what is given, the error of `invert` or None).
+
+  Args:
+    caption: of the picture, where its noise is sought; None where it is not.
+    pictures: 'image', 'mask', 'control', f32[h w c] in [-1, 1], those that there are.
+  """
+  many = {name: picture[None].repeat(m, 0) for name, picture in pictures.items()}
+  if 'mask' in many:
+    many['mask'] = to_mask(pictures['mask'])[None].repeat(m, 0)
+  if caption is None:
+    return request.replace(**many), None
+  asked = build_request(model.tokenizer, [caption], model.config.tokenizer.length, size)
+  one = {name: picture[:1] for name, picture in many.items() if name != 'mask'}
+  noise, error = invert(model, asked.replace(**one))
+  del many['image']
+  return request.replace(**many, noise=noise.repeat(m, 0)), error
+
+
 def weak_tokens(model: Model, weak: Model, prompts, num: int):
   """request.weak_tokens of the same prompts, for autoguidance: arXiv:2406.02507.
 

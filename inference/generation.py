@@ -74,7 +74,7 @@ def with_settings(c, settings: dict):
 
 def sample_request(model: Model, request: Request, index, *, seed: int, size=None,
                    film: bool = False, weak: Model | None = None, strength: float = 1.0,
-                   fill: str = 'blend', watch=None, progress=None):
+                   fill: str | None = None, watch=None, progress=None):
   """Answers a request of m pictures, config.sample.batch at a time, over a mesh.
 
   Args:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from configs import base
+from configs import base as configs
 from data import tokenizers
 from inference import hub
 import models
@@ -43,25 +43,25 @@ class Model:
   @property
   def size(self) -> tuple[int, int]:
     """(height, width) of the pictures that it was trained on."""
-    return base.height_width(self.config.data.size)
+    return configs.height_width(self.config.data.size)
 
 
 def load(place: str, mesh=None, config=None, **how) -> Model:
   """The model of a workdir, of its newest checkpoint, or of a public pipeline.
 
   Args:
-    place: a workdir, also an exported one; a folder as diffusers saves pipelines; or
-      the name of one on the Hugging Face hub.
+    place: a workdir, also an exported one; a folder as diffusers saves pipelines; the
+      name of one on the Hugging Face hub; or a file of a whole pipeline.
     mesh: None for all devices.
     config: of `config_of`, where the caller has changed its `sample`.
-    how: of a pipeline: `variant` and `dtype` of pipeline_config.
+    how: of a pipeline: `variant`, `dtype` and `base` of pipeline_config.
 
   Raises:
     ValueError, OSError: there is no model, or it cannot be read.
   """
   place = hub.folder_of(place, how.get('variant'))
   mesh = mesh or sharding.make_mesh()
-  if is_pipeline(place):
+  if is_pipeline(place) or os.path.isfile(place):
     return load_pipeline(config or pipeline_config(place, **how), mesh,
                          how.get('variant'))
   c = config or config_of(place)
@@ -72,7 +72,7 @@ def load(place: str, mesh=None, config=None, **how) -> Model:
     path = os.path.join(place, param_files.FILE)
     known = param_files.modules_in(path) == param_files.modules_of(c)
     params = param_files.load(path, None if known else models.param_shapes(
-        module, base.height_width(c.data.size), c.tokenizer.length))
+        module, configs.height_width(c.data.size), c.tokenizer.length))
     return Model(c, tokenizer, module, sharding.place_params(params, mesh), mesh,
                  param_files.FILE)
   step, params = restored(place, c, module, whole)
@@ -108,23 +108,31 @@ def config_of(place: str | None, flag: str = 'workdir'):
 
 
 def pipeline_config(place: str, note=lambda line: None, variant: str | None = None,
-                    dtype: str | None = None):
+                    dtype: str | None = None, base: str | None = None):
   """The config of a public pipeline.
 
   Args:
-    place: its folder, or its name on the hub.
+    place: its folder, its name on the hub, or a file of its weights in the layout of
+      the original code.
     note: called with each line that the user is to know of how the files are read.
     variant: 'fp16' of files such as model.fp16.safetensors, where there are any.
     dtype: of the parameters and of matrix products; None for bfloat16 but on a CPU.
+    base: of such a file, the pipeline, a folder or a name, that has what the file
+      lacks; None for the one that diffusers takes it for.
 
   Raises ValueError for a folder that is none, or has odd parts.
   """
   from interop import pipelines  # an edge: all else does without it
-  parts = pipelines.read(hub.folder_of(place, variant))
+  if os.path.isfile(place):
+    parts = parts_of_file(place, base, variant)
+  elif base:
+    raise ValueError(f'{place} is no file of a whole pipeline, which alone has a base.')
+  else:
+    parts = pipelines.read(hub.folder_of(place, variant))
   for line in parts['notes']:
     note(line)
-  c = base.get_config()
-  for name in base.MODULE_KEYS:
+  c = configs.get_config()
+  for name in configs.MODULE_KEYS:
     c[name] = ConfigDict(parts[name])
   for name in ('data', 'diffusion', 'sample', 'tokenizer'):
     c[name].update(parts[name])
@@ -133,6 +141,25 @@ def pipeline_config(place: str, note=lambda line: None, variant: str | None = No
   c.sample.update(dict(clip='none', batch=4))
   c.init_from = parts['init_from']
   return c
+
+
+def parts_of_file(path: str, base: str | None, variant: str | None) -> dict:
+  """Parts of a config: those of a base, with the weights of a file. Of the base no
+  weights are downloaded that the file has."""
+  from interop import original, single_file
+  place = base or original.base_of(path)
+  try:
+    folder = hub.folder_of(place, variant, ())
+    parts = single_file.read(path, folder)
+    hub.folder_of(place, variant, [os.path.basename(at) for _, at in parts['init_from']
+                                   if at != path])
+  except ValueError as e:
+    if base:
+      raise
+    raise ValueError(f'{path} has no tokenizer; that of {place} is sought (--base '
+                     f'chooses another pipeline): {e}') from e
+  taken = f'{path} is taken for weights of {place}, as in diffusers.'
+  return parts | dict(notes=parts['notes'] if base else (taken, *parts['notes']))
 
 
 def load_pipeline(c, mesh, variant: str | None = None) -> Model:
@@ -145,7 +172,7 @@ def load_pipeline(c, mesh, variant: str | None = None) -> Model:
   t = c.tokenizer
   tokenizer = tokenizers.public(t.files, t.lower, t.absent)
   module, params = models.build(c, tokenizer.get_vocab_size()), {}
-  shapes = models.param_shapes(module, base.height_width(c.data.size),
+  shapes = models.param_shapes(module, configs.height_width(c.data.size),
                                c.tokenizer.length)
   whole = sharding.replicated(mesh)
   put = lambda shape, read: jax.make_array_from_callback(shape, whole, read)
@@ -153,7 +180,8 @@ def load_pipeline(c, mesh, variant: str | None = None) -> Model:
     *above, last = part.split('/')
     at = functools.reduce(lambda tree, name: tree.setdefault(name, {}), above, params)
     at[last] = public.load(place, param_files.part_of(shapes, part),
-                           jnp.dtype(c.model.dtype), variant, put)
+                           jnp.dtype(c.model.dtype), variant, put,
+                           part=part)
   return Model(c, tokenizer, module, params, mesh, 'public weights')
 
 
@@ -180,7 +208,8 @@ def read_part(part: str, place: str, params, objective_parts=(), optional: str =
   shapes = param_files.part_of(params, part)
   if not workdirs.exported(place):
     from interop import weights as public
-    return public.load(place, without_optional(shapes, part, optional))
+    return public.load(place, without_optional(shapes, part, optional),
+                       part=part)
   first, _, rest = part.partition('/')
   return param_files.load(os.path.join(place, param_files.FILE), shapes,
                           rest if first in objective_parts else part, optional)

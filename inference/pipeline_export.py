@@ -118,7 +118,8 @@ def scheduler_of(c, index) -> dict:
   found = scheduler_search.find(
       process, lambda read: alike(drawn_by(read['diffusion'], read['sample']), wanted),
       wanted['solver'][1] | wanted['timesteps'][1],
-      corrected=index['_class_name'] == 'StableDiffusionPipeline')
+      corrected=('steps_offset',) * (index['_class_name'] in (
+          'StableDiffusionPipeline', 'StableDiffusionInpaintPipeline')))
   if found is None and not scheduler_search.fields_of(process):
     raise ValueError(f'config.diffusion.schedule is {c.diffusion.schedule!r} and '
                      f'target {c.diffusion.target!r}: no scheduler of these pipelines '

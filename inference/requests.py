@@ -22,6 +22,7 @@ class Request:
     image: f32[m h w c] in [-1, 1], a picture to start from.
     mask: f32[m h w 1], 1 where that is painted anew.
     noise: f32[m *latent_shape], in place of the seed's.
+    control: f32[m h w c] in [-1, 1], for a ControlNet: models.Context.
   """
   tokens: Any
   prompt_weights: Any
@@ -30,6 +31,7 @@ class Request:
   image: Any = None
   mask: Any = None
   noise: Any = None
+  control: Any = None
 
 
 def build_request(tokenizer, prompts, length: int, size, *, num: int = 1,

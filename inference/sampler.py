@@ -8,15 +8,17 @@ import jax.numpy as jnp
 from configs import base
 import diffusion
 from diffusion import editing, guidance, process as processes, sampling
+from inference import shown
+from inference.requests import Request
 import models
 from models import Scalars, placement
-from inference.requests import Request
+from training import controls
 
 WATCHED = 16  # pictures on the way there, at most, that are shown while it is gone
 
 
 def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
-                  strength: float = 1.0, fill: str = 'blend', watch=None):
+                  strength: float = 1.0, fill: str | None = None, watch=None):
   """Makes the sampler of a model; what a request leaves None is not compiled.
 
   Args:
@@ -28,7 +30,7 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
     weak: (config, module) of the network to move away from, in place of the empty
       prompt: autoguidance.
     strength: where there is a picture to start from, how much noise it gets, to 1.
-    fill: of editing.FILLS, where there is a mask.
+    fill: of editing.FILLS, where there is a mask; None for what the network takes.
     watch: (step, steps, uint8 [b h w c]) -> None, called on the host with pictures on
       the way there, about WATCHED times; the pictures at the end are the same bits.
 
@@ -43,7 +45,7 @@ def build_sampler(module, c, size, *, mesh=None, film: bool = False, weak=None,
   how = build_plan(module, c, process, size)
   check_sampler(module, c, how, size, film)
   timesteps = editing.sdedit_timesteps(how.timesteps, strength)
-  painting = diffusion.build_fill(fill, how.solver)
+  painting = diffusion.build_fill(fill_of(module, fill), how.solver)
   latent_shape = module.latent_shape(size)
 
   def draw(params, request: Request, keys, scale):
@@ -84,13 +86,30 @@ def watcher(watch, to_pixels, steps: int):
   return lambda i, x: jax.lax.cond(i % every == 0, show, lambda i, x: None, i, x)
 
 
-def build_plan(module, c, process, size=None):
-  """What a config's `sample` says for pictures of that size: diffusion.Sampling.
+def fill_of(module, fill: str | None) -> str:
+  """How a mask is painted: by a network that sees it, or by putting back the rest."""
+  sees = shown_to(module) == 'masked'
+  if fill == 'network' and not sees:
+    raise ValueError("--fill is 'network', for models that see the mask; this one does "
+                     'not (config.model.shown).')
+  return fill or ('network' if sees else 'blend')
 
-  A network that is told the scale of guidance takes one evaluation, not two.
-  """
+
+def shown_to(module) -> str:
+  """What the network is shown beside the noise: a row of shown.SHOWN."""
+  return getattr(module.backbone, 'shown', 'nothing')
+
+
+def is_guided(module, c) -> bool:
+  """Whether guidance takes more than one evaluation: not at scale 1, and not of a
+  network that is told the scale."""
+  return c.sample.guidance != 1 and 'guidance' not in module.scalars
+
+
+def build_plan(module, c, process, size=None):
+  """What a config's `sample` says for pictures of that size: diffusion.Sampling."""
   chosen = c.sample
-  if 'guidance' in module.scalars:
+  if not is_guided(module, c):
     chosen = c.sample.copy_and_resolve_references()
     chosen.guidance = 1.0
   height, width, _ = module.latent_shape(size or base.height_width(c.data.size))
@@ -104,6 +123,10 @@ def check_sampler(module, c, how, size, film: bool = False):
   if not pixels and c.sample.clip != 'none':
     raise ValueError(f'config.sample.clip is {c.sample.clip!r}, which bounds pixels; '
                      "latents have no bound: 'none'.")
+  if c.sample.picture_guidance != 1 and shown_to(module) != 'picture':
+    raise ValueError(f'config.sample.picture_guidance is {c.sample.picture_guidance}, '
+                     'for models that change a picture; this one is shown none '
+                     '(config.model.shown).')
   if how.solver.maps and 's' not in module.scalars:
     raise ValueError(f'config.sample.solver is {c.sample.solver!r}, for networks that '
                      'were trained to be told the time that they go to; this one was '
@@ -128,19 +151,39 @@ def guided_denoiser(module, c, process, how, weak, params, request: Request, sca
   denoiser, (null, *contexts) = network(
       module, process, params['main'], request.tokens, request.sizes, scale,
       how.solver.learned_variance, how.network_time)
+  weights, kind = request.prompt_weights, shown_to(module)
+  beside = shown.SHOWN[kind](module, params['main'], request)
+  check_control(module, request)
+  control = None if request.control is None else controls.build(
+      c.diffusion, module)(request.control)
+  null, *contexts = (context.replace(beside=beside, control=control)
+                     for context in (null, *contexts))
+  null, = shown.scored(module, [null], shown.WORST)
+  contexts = shown.scored(module, contexts, shown.SCORE)
+  if kind == 'picture' and is_guided(module, c):
+    null, contexts, weights = shown.led_by_picture(
+        null, contexts, weights, c.sample.picture_guidance, scale)
   if weak:
     weak_c, weak_module = weak
     weak_denoiser, (weak_null, *weak_contexts) = network(
         weak_module, diffusion.build(weak_c.diffusion), params['weak'],
         request.weak_tokens, request.sizes, scale)
   def toward(s=None):
-    both, cond_only = guidance.prompts(denoiser(s), contexts, request.prompt_weights,
-                                       null)
+    both, cond_only = guidance.prompts(denoiser(s), contexts, weights, null)
     if weak:
       both, cond_only = guidance.networks(cond_only, guidance.prompts(
           weak_denoiser(s), weak_contexts, request.prompt_weights, weak_null)[1])
     return how.guide(both, cond_only, scale)
   return toward
+
+
+def check_control(module, request):
+  """Raises ValueError for a picture of control that nobody sees, or that is missing."""
+  needed = 'control' in module.backbone.needs
+  if needed != (request.control is not None):
+    raise ValueError('this model has a ControlNet: it takes a picture (--control).' if
+                     needed else 'a picture of control (--control) is for a ControlNet '
+                     '(--controlnet), which this model has not.')
 
 
 def network(module, process, params, tokens, sizes, scale, variance: bool = False,
@@ -188,8 +231,10 @@ def check(module, c):
   """Raises ValueError where a config's `sample` cannot be drawn with."""
   size, length = base.height_width(c.data.size), c.tokenizer.length
   row = jax.ShapeDtypeStruct
+  control = row((1, *size, c.data.channels), jnp.float32)
   request = Request(row((1, 2, length), jnp.int32), row((1, 1), jnp.float32),
-                    row((1, 6), jnp.float32))
+                    row((1, 6), jnp.float32), control=(
+                        control if 'control' in module.backbone.needs else None))
   params = {'main': models.param_shapes(module, size, length)}
   keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
   jax.eval_shape(build_sampler(module, c, size), params, request, keys,

@@ -2,6 +2,9 @@
 from interop.part import Part
 
 DOWN = {'CrossAttnDownBlock2D': 1, 'DownBlock2D': 0}  # whether there is attention
+SHOWN = {  # kinds of models.backbones.unet -> channels, of those of latents
+    'nothing': lambda channels: 0, 'masked': lambda channels: channels + 1,
+    'picture': lambda channels: channels}
 
 
 def side_of(part):
@@ -15,14 +18,52 @@ def side_of(part):
   return side
 
 
-def unet(folder: str, latents: dict):
-  """(fields of our U-Net, latents a side)."""
+def unet(folder: str, latents: dict, shown: str = 'nothing'):
+  """(fields of our U-Net, latents a side). shown: what it sees beside the noise."""
   part = Part(folder, 'unet', 'config.json')
+  fields, side = unet_fields(part, latents['channels'], shown), side_of(part)
+  part.only(_class_name='UNet2DConditionModel')
+  part.done(*OF_SHAPES)
+  return fields, side
+
+
+def controlnet(folder: str, ours: dict, autoencoder) -> dict:
+  """Fields that `model` of a config gets with a ControlNet.
+
+  ours: that `model`, a U-Net; autoencoder: the module. Raises ValueError for a
+  ControlNet of another one, by field.
+  """
+  part = Part(folder, 'config.json')
+  part.must('_class_name', 'ControlNetModel', None)
+  if ours['name'] != 'unet':
+    raise ValueError(f'{folder} is a ControlNet of a U-Net; config.model.name is '
+                     f'{ours["name"]!r}.')
+  part.only(conditioning_channels=3, global_pool_conditions=False,
+            controlnet_conditioning_channel_order='rgb')
+  hint = part.get('conditioning_embedding_out_channels', [16, 32, 96, 256])
+  if 2 ** (len(hint) - 1) != autoencoder.factor:
+    part.refuse('conditioning_embedding_out_channels', hint, 'they halve a picture '
+                f'down to {autoencoder.factor} pixels a latent')
+  fields = unet_fields(part, autoencoder.channels, 'nothing')
+  part.done(*OF_SHAPES)
+  for key, value in fields.items():
+    if key not in ('name', 'shown') and ours.get(key) != value:
+      raise ValueError(f'{part.path} is for another U-Net: config.model.{key} is '
+                       f'{ours.get(key)!r}, there it is {value!r}.')
+  return dict(name='controlled_unet', hint_widths=tuple(hint))
+
+
+OF_SHAPES = (  # of weights, which are looked at when they are read
+    'cross_attention_dim', 'use_linear_projection', 'upcast_attention', 'dropout',
+    'projection_class_embeddings_input_dim', 'addition_embed_type_num_heads')
+
+
+def unet_fields(part, channels: int, shown: str) -> dict:
+  """What the file of a U-Net or a ControlNet says of it. channels: of latents."""
   down = part.get('down_block_types', ['CrossAttnDownBlock2D'] * 3 + ['DownBlock2D'])
   if odd := sorted({str(name) for name in down} - set(DOWN)):
     raise ValueError(f'{part.path} has down_block_types {odd}, not of {sorted(DOWN)}.')
-  part.only(_class_name='UNet2DConditionModel', in_channels=latents['channels'],
-            out_channels=latents['channels'], act_fn='silu', downsample_padding=1,
+  part.only(act_fn='silu', out_channels=channels, downsample_padding=1,
             flip_sin_to_cos=True, freq_shift=0, center_input_sample=False,
             mid_block_type='UNetMidBlock2DCrossAttn', dual_cross_attention=False,
             only_cross_attention=False, mid_block_only_cross_attention=False,
@@ -36,6 +77,7 @@ def unet(folder: str, latents: dict):
             cross_attention_norm=None, num_attention_heads=None,
             reverse_transformer_layers_per_block=None, addition_time_embed_dim=256,
             up_block_types=[name.replace('Down', 'Up') for name in down[::-1]])
+  part.must('in_channels', channels + SHOWN[shown](channels), 4)
   n, widths = len(down), part.get('block_out_channels', [320, 640, 1280, 1280])
   if len(widths) != n:
     part.refuse('block_out_channels', widths, f'there are {n} levels')
@@ -49,18 +91,14 @@ def unet(folder: str, latents: dict):
     extra |= dict(scalars=('guidance',),
                   guidance_features=part.number('time_cond_proj_dim'))
   part.get('time_cond_proj_dim', None)
-  fields = dict(
+  return dict(
       name='unet', width=widths[0], channel_mult=part.channel_mult(widths),
       num_res_blocks=blocks.pop(),
       attention=tuple(depth * DOWN[name] for depth, name in zip(depths, down)),
       mid_attention=depths[-1], attention_type='spatial',
       groups=part.number('norm_num_groups', 32), eps=part.get('norm_eps', 1e-5),
-      time_unit='index', pad=(1, 1), scale_shift=False, **heads(part, widths), **extra)
-  side = side_of(part)
-  part.done(  # shapes of weights, which are looked at when they are read
-      'cross_attention_dim', 'use_linear_projection', 'upcast_attention', 'dropout',
-      'projection_class_embeddings_input_dim', 'addition_embed_type_num_heads')
-  return fields, side
+      time_unit='index', pad=(1, 1), scale_shift=False, shown=shown,
+      **heads(part, widths), **extra)
 
 
 def heads(part, widths) -> dict:

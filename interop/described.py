@@ -46,8 +46,9 @@ def unet(ours, latents: int, text: int, pooled: int) -> dict:
                projection_class_embeddings_input_dim=pooled + 6 * 256)
   return dict(
       _class_name='UNet2DConditionModel', _diffusers_version=VERSION, act_fn='silu',
-      sample_size=latents, in_channels=ours.channels, out_channels=ours.channels,
-      block_out_channels=widths, down_block_types=down, up_block_types=[
+      sample_size=latents, in_channels=ours.channels + ours.beside,
+      out_channels=ours.channels, block_out_channels=widths,
+      down_block_types=down, up_block_types=[
           name.replace('Down', 'Up') for name in down[::-1]],
       mid_block_type='UNetMidBlock2DCrossAttn', layers_per_block=ours.num_res_blocks,
       transformer_layers_per_block=depths[0] if len(set(depths)) == 1 else depths,
@@ -123,12 +124,18 @@ CONTENTS = {  # (model, condition) -> the pipeline's class, and its backbone's f
     ('dit', 't5'): ('PixArtAlphaPipeline', 'transformer', pixart)}
 LENGTHS = {  # of a caption in tokens, by which another class is meant
     ('PixArtAlphaPipeline', 300): 'PixArtSigmaPipeline'}
+SHOWN = {  # by what a U-Net sees beside the noise
+    ('StableDiffusionPipeline', 'masked'): 'StableDiffusionInpaintPipeline',
+    ('StableDiffusionPipeline', 'picture'): 'StableDiffusionInstructPix2PixPipeline',
+    ('StableDiffusionXLPipeline', 'masked'): 'StableDiffusionXLInpaintPipeline'}
+BESIDE = dict(safety_checker=[None, None], feature_extractor=[None, None],
+              image_encoder=[None, None], requires_safety_checker=False)
+XL = dict(feature_extractor=[None, None], image_encoder=[None, None],
+          force_zeros_for_empty_prompt=True)
 EXTRA = {  # what model_index.json says beside
-    'StableDiffusionPipeline': dict(
-        safety_checker=[None, None], feature_extractor=[None, None],
-        image_encoder=[None, None], requires_safety_checker=False),
-    'StableDiffusionXLPipeline': dict(
-        feature_extractor=[None, None], image_encoder=[None, None]),
+    'StableDiffusionPipeline': BESIDE, 'StableDiffusionInpaintPipeline': BESIDE,
+    'StableDiffusionInstructPix2PixPipeline': BESIDE, 'StableDiffusionXLPipeline': XL,
+    'StableDiffusionXLInpaintPipeline': XL | dict(requires_aesthetics_score=False),
     'StableDiffusion3Pipeline': dict(
         feature_extractor=[None, None], image_encoder=[None, None])}
 
@@ -168,6 +175,7 @@ def pipeline(names: dict[str, str], module, size, length: int) -> tuple[dict, di
     raise ValueError(f'config.data.size is {size}; pipelines are of squares.')
   kind, folder, fields = CONTENTS[key]
   kind = LENGTHS.get((kind, length), kind)
+  kind = SHOWN.get((kind, getattr(module.backbone, 'shown', 'nothing')), kind)
   text = encoders(key[1], module.text_encoder)
   widths = [encoder.width for encoder, _ in text.values()]
   pooled = sum(widths[:2]) if key[1] == 'sd3' else widths[-1]
@@ -179,8 +187,6 @@ def pipeline(names: dict[str, str], module, size, length: int) -> tuple[dict, di
   index = {'_class_name': kind, '_diffusers_version': VERSION} | EXTRA.get(kind, {})
   index |= {name: ['diffusers', said['_class_name']] if '_class_name' in said else
             ['transformers', said['architectures'][0]] for name, said in files.items()}
-  if kind == 'StableDiffusionXLPipeline':
-    index['force_zeros_for_empty_prompt'] = True
   if key[1] == 'sd3' and len(text) == 2:
     index |= {'text_encoder_3': [None, None], 'tokenizer_3': [None, None]}
   return index, files

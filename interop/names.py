@@ -38,6 +38,12 @@ UNET = LEVELS + (  # diffusers' UNet2DModel and UNet2DConditionModel
     (r'^time_embedding', 'time'), (r'^add_embedding', 'pooled'),
     (r'time_emb_proj', 'modulation.out'), (r'\.proj_(in|out)\.', r'.\1.'),
 ) + BLOCKS
+CONTROLNET = (  # diffusers' ControlNetModel
+    (r'^controlnet_cond_embedding\.(conv_(in|out)|blocks\.\d+)',
+     lambda m: 'hint_' + re.sub(r'conv_|blocks\.', '', m[1])),
+    (r'^controlnet_down_blocks\.(\d+)', r'zero_\1'),
+    (r'^controlnet_mid_block', 'zero_middle'),
+) + UNET
 KL = (  # diffusers' AutoencoderKL, and as its files named attention at first
     (r'\.(query|key|value)\.', lambda m: f'.to_{m[1][0]}.'), (r'proj_attn', 'to_out.0'),
     (r'^quant_conv', 'encoder.quant'), (r'^post_quant_conv', 'decoder.quant'),
@@ -87,9 +93,11 @@ SD3 = (  # diffusers' SD3Transformer2DModel
     (r'norm_added_(q|k)', r'text_\1_norm'),
 ) + TRANSFORMER
 FAMILIES = feature_names.FAMILIES | dict(
-    clip=CLIP, kl=KL, pixart=PIXART, sd3=SD3, t5=T5, tiny=TINY, unet=UNET)
+    clip=CLIP, controlnet=CONTROLNET, kl=KL, pixart=PIXART, sd3=SD3, t5=T5,
+    tiny=TINY, unet=UNET)
 SIGNS = {  # family -> a name that only its files have
     'clip': r'(text_model\.)?embeddings\.token_embedding\..*',
+    'controlnet': r'controlnet_mid_block\..*',
     'kl': r'decoder\.conv_in\..*', 'pixart': r'adaln_single\..*',
     'sd3': r'context_embedder\..*', 't5': r'encoder\.block\.0\..*',
     'tiny': r'decoder\.layers\..*', 'unet': r'(down|up)_blocks\..*'}
@@ -110,7 +118,7 @@ def ours(family: str, foreign) -> dict[str, tuple[str, int | None]]:
       new = re.sub(regex, replacement, new)
     index = re.search(r'\[(\d+)\]', new)
     found[name] = re.sub(r'\[\d+\]', '', new), index and int(index[1])
-  last = {'kl': levels, 'sd3': streams, 'unet': levels}
+  last = {'controlnet': levels, 'kl': levels, 'sd3': streams, 'unet': levels}
   return last[family](found) if family in last else found
 
 

@@ -112,11 +112,16 @@ UNSHIFTED = dict(shift_factor=None)  # by pipelines that scale latents alone
 PLAIN = UNSHIFTED | dict(latents_mean=None, latents_std=None)
 
 
-def stable_diffusion(folder: str, index, steps: int = 50, guidance: float = 7.5):
-  """Stable Diffusion 1 and 2, and latent consistency models of them."""
+def stable_diffusion(folder: str, index, shown: str = 'nothing',
+                     corrected=('steps_offset', 'clip_sample'), **sample):
+  """Stable Diffusion 1 and 2, and what is made of them.
+
+  shown: of backbones.unet. corrected: of schedulers.noising. sample: keys of it that
+  the scheduler does not say.
+  """
   has(index, 'vae', 'unet', 'text_encoder', 'tokenizer', 'scheduler')
   vae = autoencoder(folder, **PLAIN)
-  model, side = backbones.unet(folder, vae)
+  model, side = backbones.unet(folder, vae, shown)
   text = text_encoders.clip(folder, 'text_encoder')
   condition = text.read(
       vocab='vocab_size', width='hidden_size', depth='num_hidden_layers',
@@ -125,24 +130,41 @@ def stable_diffusion(folder: str, index, steps: int = 50, guidance: float = 7.5)
       end=text_encoders.special(folder, 'tokenizer', 'eos_token'),
       act=text.one_of('hidden_act', {act: act for act in ('quick_gelu', 'gelu')},
                       'quick_gelu'))
-  noise = schedulers.noising(folder, True, steps=steps, guidance=guidance)
+  noise = schedulers.noising(folder, corrected, **dict(
+      steps=50, guidance=7.5) | sample)
   return assemble(folder, vae, model, condition, side, 'unet', {
       'text_encoder': 'text_encoder'}, {'tokenizer': 77}, noise)
 
 
-def stable_diffusion_xl(folder: str, index) -> dict:
-  """Stable Diffusion XL's base."""
+def stable_diffusion_xl(folder: str, index, shown: str = 'nothing') -> dict:
+  """Stable Diffusion XL's base, or its inpainting. shown: of backbones.unet."""
   has(index, 'vae', 'unet', 'text_encoder', 'text_encoder_2', 'tokenizer',
       'tokenizer_2', 'scheduler')
   vae = autoencoder(folder, **UNSHIFTED)
-  model, side = backbones.unet(folder, vae)
+  model, side = backbones.unet(folder, vae, shown)
   condition = text_encoders.two_clips(folder) | dict(name='sdxl', zeros=False)
   noise = schedulers.noising(folder, steps=50, guidance=5.0)
   parts = assemble(folder, vae, model, condition, side, 'unet', {
       'text_encoder/clip_l': 'text_encoder', 'text_encoder/clip_g': 'text_encoder_2'},
       {'tokenizer': 77, 'tokenizer_2': 77}, noise)
+  index.only(requires_aesthetics_score=False)
   parts['tokenizer']['absent'] = index.get('force_zeros_for_empty_prompt', True)
   return parts
+
+
+def image_to_image_xl(folder: str, index) -> dict:
+  """Stable Diffusion XL's base, or its refiner, which has the second CLIP alone."""
+  if not (lacks(index, 'text_encoder') and lacks(index, 'tokenizer')):
+    return stable_diffusion_xl(folder, index)
+  has(index, 'vae', 'unet', 'text_encoder_2', 'tokenizer_2', 'scheduler')
+  vae = autoencoder(folder, **UNSHIFTED)
+  model, side = backbones.unet(folder, vae)
+  model['scored'] = index.get('requires_aesthetics_score', False)
+  condition = text_encoders.large_clip(folder) | dict(name='clip')
+  index.must('force_zeros_for_empty_prompt', False, True)
+  noise = schedulers.noising(folder, steps=50, guidance=5.0)
+  return assemble(folder, vae, model, condition, side, 'unet', {
+      'text_encoder': 'text_encoder_2'}, {'tokenizer_2': 77}, noise)
 
 
 def stable_diffusion_3(folder: str, index) -> dict:
@@ -205,7 +227,16 @@ def assemble(folder, vae, model, condition, side, backbone, encoders, files, noi
 PIPELINES = {'StableDiffusionPipeline': stable_diffusion,
              'LatentConsistencyModelPipeline': functools.partial(
                  stable_diffusion, steps=4, guidance=8.5),
+             'StableDiffusionInpaintPipeline': functools.partial(
+                 stable_diffusion, shown='masked', corrected=(
+                     'steps_offset', 'skip_prk_steps')),
+             'StableDiffusionInstructPix2PixPipeline': functools.partial(
+                 stable_diffusion, shown='picture', corrected=(), steps=100,
+                 picture_guidance=1.5),
              'StableDiffusionXLPipeline': stable_diffusion_xl,
+             'StableDiffusionXLImg2ImgPipeline': image_to_image_xl,
+             'StableDiffusionXLInpaintPipeline': functools.partial(
+                 stable_diffusion_xl, shown='masked'),
              'StableDiffusion3Pipeline': stable_diffusion_3,
              'PixArtAlphaPipeline': pixart(120),
              'PixArtSigmaPipeline': pixart(300, size_embedding=False)}

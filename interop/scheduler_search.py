@@ -32,7 +32,7 @@ TAKEN = {  # field -> the option of our solver or timesteps whose value it has
     'base_image_seq_len': 'base_tokens', 'max_image_seq_len': 'max_tokens'}
 
 
-def find(process: dict, means, options: dict, corrected: bool = False):
+def find(process: dict, means, options: dict, corrected=()):
   """The fields of a scheduler_config.json, or None where there is no such scheduler.
 
   Args:
@@ -40,8 +40,8 @@ def find(process: dict, means, options: dict, corrected: bool = False):
     means: called with what schedulers.py reads of a file, {'diffusion': ..., 'sample':
       ...}; whether that is it.
     options: of our solver and timesteps.
-    corrected: whether the pipeline corrects old files, as schedulers.noising says: the
-      file is one that needs none.
+    corrected: of schedulers.noising, fields that the pipeline corrects in old files;
+      the file is one that needs none.
   """
   known = fields_of(process)
   known |= {key: options[option] for key, option in TAKEN.items()
@@ -53,7 +53,7 @@ def find(process: dict, means, options: dict, corrected: bool = False):
     levels = [{key: True} for key in LEVELS if key in looked]
     for level, *values in itertools.product([{}, *levels], *map(TRIED.get, asked)):
       part = part_of(fixed | dict(zip(asked, values)) | level)
-      if corrected:
+      if 'steps_offset' in corrected:
         part.correct('steps_offset', 1, 0)
       try:
         read = row(part)

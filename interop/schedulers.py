@@ -28,17 +28,18 @@ FIELDS = '''
     use_karras_sigmas use_lu_lambdas variance_type'''.split()  # of any class
 
 
-def noising(folder: str, corrected: bool = False, **sample) -> dict:
+def noising(folder: str, corrected=(), **sample) -> dict:
   """{'diffusion': ..., 'sample': ..., 'notes': ...}, and what a backbone is told.
 
-  corrected: make the corrections of Stable Diffusion's pipeline to old files. sample:
-  what the scheduler does not say.
+  corrected: fields that the pipeline corrects in old files. sample: what the scheduler
+  does not say.
   """
   part = Part(folder, 'scheduler', 'scheduler_config.json')
   row = part.one_of('_class_name', SCHEDULERS)
-  if corrected:
-    part.correct('steps_offset', 1, 0)
-    part.correct('clip_sample', False, row in (ddim, ddpm))
+  table = {'steps_offset': (1, 0), 'clip_sample': (False, row in (ddim, ddpm)),
+           'skip_prk_steps': (True, False)}  # field -> (value, where it is missing)
+  for key in corrected:
+    part.correct(key, *table[key])
   read = row(part)
   part.done(*FIELDS)
   return read | dict(sample=sample | read['sample'], notes=part.notes)

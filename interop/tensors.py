@@ -30,6 +30,23 @@ class Tensor(NamedTuple):
     return np.memmap(self.path, self.dtype, 'r', self.offset, self.shape)
 
 
+class Pieces(NamedTuple):
+  """Some of the n equal pieces of an array along its first axis, in an order of their
+  own, as if they were an array of the file."""
+  whole: Tensor
+  n: int
+  order: tuple[int, ...]
+
+  @property
+  def shape(self):
+    first, *rest = self.whole.shape
+    return first // self.n * len(self.order), *rest
+
+  def read(self):
+    pieces = np.split(self.whole.read(), self.n)
+    return np.concatenate([pieces[i] for i in self.order])
+
+
 def tensors(path) -> dict[str, Tensor]:
   """The arrays of one file. Raises ValueError for one that is not whole."""
   try:

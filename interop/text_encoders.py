@@ -60,6 +60,20 @@ def two_clips(folder: str) -> dict:
           name: (first.get(key), second.get(key)) for name, key in both.items()}
 
 
+def large_clip(folder: str) -> dict:
+  """Fields of Stable Diffusion XL's second CLIP, where it is the only one."""
+  part = clip(folder, 'text_encoder_2')
+  part.must('hidden_act', 'gelu', 'quick_gelu')
+  vocab, end = part.get('vocab_size'), special(folder, 'tokenizer_2', 'eos_token')
+  if part.get('eos_token_id', 2) == 2 and end != vocab - 1:
+    part.refuse('eos_token_id', 2, 'with added tokens it is the id of the token that '
+                'ends a caption: the summary would be taken at an added one')
+  return dict(act='gelu', skip=1, pooled='projection', end=end,
+              pad=special(folder, 'tokenizer_2', 'pad_token')) | part.read(
+      vocab='vocab_size', width='hidden_size', depth='num_hidden_layers',
+      heads='num_attention_heads')
+
+
 def t5(folder: str, name: str) -> dict:
   """Fields of T5."""
   part = Part(folder, name, 'config.json')

@@ -1,12 +1,11 @@
 """Public checkpoints, safetensors of diffusers and transformers, as our parameters."""
 import math
 import re
-from typing import NamedTuple
 
 from flax import traverse_util
 import numpy as np
 
-from interop import feature_names, names, tensors
+from interop import feature_names, names, original, tensors
 
 # family -> what its files may hold that a module has no place for
 SPARE = feature_names.SPARE | {
@@ -20,7 +19,7 @@ TWICE = {'encoder.embed_tokens.weight': 'shared.weight'}  # T5 may name one tabl
 
 
 def load(path, shapes, dtype=np.float32, variant: str | None = None, put=None,
-         family: str | None = None):
+         family: str | None = None, part: str = ''):
   """Reads parameters of the given tree of shapes.
 
   Args:
@@ -33,6 +32,7 @@ def load(path, shapes, dtype=np.float32, variant: str | None = None, put=None,
       the host.
     family: of names.FAMILIES, whose names the file has; None for that of
       names.SIGNS by which they are known.
+    part: 'a/b' of our parameters, for a file of a whole pipeline (original.PREFIXES).
 
   Returns the same tree of leaves, numpy arrays where `put` is None.
 
@@ -42,6 +42,8 @@ def load(path, shapes, dtype=np.float32, variant: str | None = None, put=None,
   wanted = {name: tuple(leaf.shape) for name, leaf in
             traverse_util.flatten_dict(shapes, sep='/').items()}
   files = with_thirds(tensors.opened(path, variant))
+  if original.is_original(files):
+    family, files = original.part_of(path, files, part, shapes)
   family = family or names.family_of(files)
   if family is None:
     raise ValueError(f'{path} holds none of {sorted(names.SIGNS)}; it has '
@@ -85,26 +87,12 @@ def reader(name: str, shape, sources, dtype):
   return read
 
 
-class Third(NamedTuple):
-  """A third of a file's array, as if it were an array of the file: tensors.Tensor."""
-  whole: tensors.Tensor
-  index: int
-
-  @property
-  def shape(self):
-    first, *rest = self.whole.shape
-    return first // 3, *rest
-
-  def read(self):
-    return np.split(self.whole.read(), 3)[self.index]
-
-
 def with_thirds(files):
   """PyTorch's queries, keys and values in one array as three arrays."""
   found = {}
   for name, file in files.items():
-    if match := re.fullmatch(r'(.*\.)in_proj_(weight|bias)', name):
-      found |= {f'{match[1]}{part}.{match[2]}': Third(file, i)
+    if match := re.fullmatch(r'(.*\.)(?:in_proj_|qkv\.)(weight|bias)', name):
+      found |= {f'{match[1]}{part}.{match[2]}': tensors.Pieces(file, 3, (i,))
                 for i, part in enumerate('qkv')}
     else:
       found[name] = file

@@ -3,7 +3,8 @@ from typing import Any, NamedTuple
 
 from flax import struct
 
-GIVEN = frozenset({'sizes', 'augment'})  # with a batch, whatever the condition is
+GIVEN = frozenset(  # whatever the condition is
+    {'sizes', 'augment', 'beside', 'control', 'score'})
 
 
 @struct.dataclass
@@ -18,12 +19,20 @@ class Context:
       crop, target height and width (SDXL's micro-conditioning, arXiv:2307.01952).
     augment: f32[b 9], how the picture was changed (arXiv:2206.00364 appendix F.2);
       zeros for not at all, which None stands for.
+    beside: [b h w m], what is concatenated to the noised picture, such as a mask.
+    score: f32[b], how much the picture is to please, from 1 to 10 (LAION's aesthetic
+      score, of SDXL's refiner).
+    control: f32[b H W c] in [-1, 1], a picture of edges, depth, a pose, of the size of
+      pictures (ControlNet, arXiv:2302.05543).
   """
   text: Any = None
   mask: Any = None
   pooled: Any = None
   sizes: Any = None
   augment: Any = None
+  beside: Any = None
+  control: Any = None
+  score: Any = None
 
 
 class Scalars(NamedTuple):

@@ -87,9 +87,9 @@ class TextToImage(nn.Module):
   @property
   def optional_params(self) -> str:
     """A regex of parameters that other weights may lack: those that embed Scalars
-    beyond t, without effect at first, and tokens that are learned."""
+    beyond t, without effect at first, tokens that are learned, and a ControlNet."""
     return (f'(.*/)?({"|".join(self.scalars) or "-"})/(up|down)/(kernel|bias)|'
-            '(.*/)?embed/new')
+            '(.*/)?embed/new|(backbone/)?control(/.*)?')
 
   def predict(self, x, scalars, context, taps=()):
     """The diffusion target of x [b *latent_shape], and what is learned beyond it.
@@ -104,11 +104,18 @@ class TextToImage(nn.Module):
 
   def __call__(self, x, scalars, tokens, sizes=None):
     """Every part once, for `init`."""
-    x = self.to_latents(x)
+    control, x = x, self.to_latents(x)
     self.to_pixels(x)
     if self.uncertainty is not None:
       self.log_variance(scalars.t)
-    return self.predict(x, scalars, self.encode(tokens, sizes))
+    told = self.encode(tokens, sizes)
+    if self.backbone.beside:
+      told = told.replace(beside=jnp.zeros((*x.shape[:3], self.backbone.beside)))
+    if 'score' in self.backbone.needs:
+      told = told.replace(score=jnp.zeros(len(x)))
+    if 'control' in self.backbone.needs:
+      told = told.replace(control=control)
+    return self.predict(x, scalars, told)
 
 
 def init_params(module, key, size, length: int):

@@ -46,7 +46,7 @@ KEYS = dict(numbers(base.get_config()))
 # Keys for which some of ODD make sense, beside positive and finite numbers.
 SENSE = {'seed': (0,), 'optim.clip': (INF,), 'diffusion.loss_weight_cap': (INF,),
          'mesh.data': (-1, 0), 'mesh.fsdp': (-1, 0), 'mesh.tensor': (-1, 0),
-         'sample.guidance': (-1, 0)}
+         'sample.guidance': (-1, 0), 'sample.picture_guidance': (-1, 0)}
 ZERO = ('data.workers', 'data.single_share', 'data.max_bad', 'diffusion.augment',
         'diffusion.caption_dropout', 'lora.dropout', 'diffusion.input_std',
         'diffusion.vlb', 'optim.b1', 'optim.b2', 'optim.warmup', 'optim.decay_from',

@@ -12,7 +12,7 @@ import diffusion
 from diffusion import specs
 import models
 from training import (
-    adapters, augment, ema, optim, sharding, train_state, train_step)
+    adapters, augment, controls, ema, optim, sharding, train_state, train_step)
 from training.objectives import OBJECTIVES, Given
 
 INIT = 2**32 - 1  # folded into the seed for the first parameters; steps are below
@@ -40,6 +40,7 @@ def build(c, mesh, *, vocab: int | None = None, null_tokens=None) -> Training:
   """
   sharding.check_batch(mesh, c.train.batch, c.train.accumulate)
   module = models.build(c, vocab)
+  controls.check_training(c, module)
   objective = build_objective(c, module, null_tokens)
   optimizer, learning_rate = optim.build(c.optim, c.train.steps)
   profiles = [specs.build(ema.PROFILES, spec, 'optim.ema') for spec in c.optim.ema]
@@ -78,7 +79,7 @@ def build_objective(c, module, null_tokens=None):
   given = Given(module, null_tokens, process, diffusion.build_loss_weight(d, process),
                 diffusion.build_time_sampling(d, process),
                 diffusion.build_vlb(d, process), d.augment, d.caption_dropout,
-                d.learned_weight)
+                d.learned_weight, controls.build(d, module))
   objective = specs.build(OBJECTIVES, c.train.objective, 'train.objective', given=given)
   if odd := sorted(set(module.scalars) - set(objective.scalars)):
     raise ValueError(f'config.model.scalars has {odd}, of which config.train.objective '

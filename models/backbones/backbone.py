@@ -27,6 +27,7 @@ class Backbone(nn.Module):
     any_size: whether it works at other sizes than the one that it was made for.
     num_taps: how many blocks there are whose outputs can be asked for.
     augment_labels: how many numbers tell it how a picture was changed.
+    beside: how many channels it takes beside those of the noised picture.
   """
   scalars: tuple[str, ...] = ()
   time_unit: str = 'steps'
@@ -35,7 +36,7 @@ class Backbone(nn.Module):
   out_channels = 0
   reads = needs = frozenset()
   any_size = True
-  num_taps = augment_labels = 0
+  num_taps = augment_labels = beside = 0
   choices = dict(time_unit=layers.TIMES, remat=recomputed.REMAT,
                  scalars=Scalars._fields[1:])
 
@@ -44,6 +45,10 @@ class Backbone(nn.Module):
     self.check_call(scalars, context, taps)
     x, tapped = self.run(x, scalars, context, taps)
     return (x, tapped) if taps else x
+
+  def started(self, values: dict, shapes: dict) -> dict:
+    """Values of its parameters, of weights that may lack some, as they are at first."""
+    return values
 
   def check_call(self, scalars, context, taps):
     """Raises ValueError for what the network is to be told and is not, and for taps of

@@ -30,6 +30,9 @@ class UNet(backbone.Backbone):
     patch: space-to-depth at the input: the first level works at size / patch.
     positions: add a learned map of places at the input.
     groups, eps: of group normalisation.
+    shown: what it sees beside the noised picture, concatenated to it: 'nothing';
+      'masked', a mask and the latents of what it leaves, to paint in it; 'picture',
+      latents of one that is to be changed (arXiv:2211.09800).
     stem_channels: of the first convolution; 0 for `width`.
     time_embedding: of layers.FEATURES, `time_channels` of them; 0 for `width`.
     guidance_features: of the scale of guidance, by a layer of their own, added to those
@@ -40,6 +43,8 @@ class UNet(backbone.Backbone):
       MLP.
     size_features: sinusoids of each of the six sizes, which join the summary: 256 in
       SDXL; 0 for not being told of sizes.
+    scored: of the sizes it is told the first four, and then how much the picture is to
+      please, as SDXL's refiner.
     augment_labels: how many numbers tell how a picture was changed, 9 or none: they
       join the features of time by a layer of their own.
     scale_shift: the condition scales too, in place of adding alone.
@@ -67,12 +72,14 @@ class UNet(backbone.Backbone):
   positions: bool = False
   groups: int = 32
   eps: float = 1e-6
+  shown: str = 'nothing'
   stem_channels: int = 0
   time_embedding: str = 'sinusoids'
   time_channels: int = 0
   guidance_features: int = 0
   pooled_into: str = 'after'
   size_features: int = 0
+  scored: bool = False
   augment_labels: int = 0
   scale_shift: bool = True
   resblock_updown: bool = False
@@ -86,9 +93,14 @@ class UNet(backbone.Backbone):
               'groups')
   choices = backbone.Backbone.choices | dict(
       attention_type=('self', 'spatial', 'transformer'), augment_labels=(0, 9),
-      time_embedding=layers.FEATURES, pooled_into=('after', 'before', 'mlp'))
+      time_embedding=layers.FEATURES, pooled_into=('after', 'before', 'mlp'),
+      shown=('nothing', 'masked', 'picture'))
   any_size = property(lambda self: not self.positions)  # a map with an entry a place
-  needs = property(lambda self: frozenset(['sizes'] * bool(self.size_features)))
+  beside = property(lambda self: {'nothing': 0, 'masked': self.channels + 1,
+                                  'picture': self.channels}[self.shown])
+  needs = property(lambda self: frozenset(
+      ['sizes'] * bool(self.size_features) + ['beside'] * bool(self.beside)
+      + ['score'] * self.scored))
 
   @property
   def reads(self):
@@ -99,12 +111,37 @@ class UNet(backbone.Backbone):
                                   + ['augment'] * bool(self.augment_labels))
 
   def run(self, x, scalars, context, taps):
-    c = self.condition(scalars, context)
-    x = picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
-    x = self.conv('in', self.stem_channels or self.width, x)
+    added = self.added(x, scalars, context)
+    if self.beside:
+      x = jnp.concatenate([x, context.beside], -1)
+    x, picture = self.first(x)
+    x = unet_blocks.hourglass(
+        self, x, self.block_of(scalars, context, picture),
+        lambda x, skip: jnp.concatenate([x, skip], -1), self.mid_attention,
+        always=not self.skip_rescale, added=added)
+    x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
+    out = self.out_channels or self.channels
+    x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
+                kernel_init=nn.initializers.zeros)(x)
+    return layers.depth_to_space(x, self.patch), {}
+
+  def first(self, x):
+    """(what the first level works on, [b h/patch w/patch d]; the picture as it sees
+    it)."""
+    picture = layers.space_to_depth(x.astype(self.dtype), self.patch)
+    x = self.conv('in', self.stem_channels or self.width, picture)
     if self.positions:
       x = x + self.param('positions', nn.initializers.normal(0.02),
                          x.shape[1:]).astype(x.dtype)
+    return x, picture
+
+  def added(self, x, scalars, context):
+    """What another network adds on the way down and in the middle, or None."""
+    return None
+
+  def block_of(self, scalars, context, picture):
+    """The blocks of unet_blocks.hourglass. picture: what came in, for input_skips."""
+    c = self.condition(scalars, context)
     def block(name, x, width, depth, up=False, way='same'):
       nonlocal picture
       if way == 'same':
@@ -114,14 +151,7 @@ class UNet(backbone.Backbone):
       if self.input_skips and way == 'down':
         picture = x = self.with_input(name.replace(way, 'input'), x, picture)
       return x
-    x = unet_blocks.hourglass(
-        self, x, block, lambda x, skip: jnp.concatenate([x, skip], -1),
-        self.mid_attention, always=not self.skip_rescale)
-    x = nn.silu(layers.Norm(self.groups, eps=self.eps, name='norm_out')(x))
-    out = self.out_channels or self.channels
-    x = nn.Conv(out * self.patch**2, (3, 3), dtype=jnp.float32, name='out',
-                kernel_init=nn.initializers.zeros)(x)
-    return layers.depth_to_space(x, self.patch), {}
+    return block
 
   def check(self, size):
     checks.levels(self, 'groups', 'heads' if self.heads else 'head_width')
@@ -172,7 +202,10 @@ class UNet(backbone.Backbone):
     """The summary of the condition and, behind it, sinusoids of the sizes: [b e]."""
     if not self.size_features:
       return context.pooled
-    sizes = layers.sinusoids(context.sizes, self.size_features)  # [b 6 f]
+    told = context.sizes
+    if self.scored:
+      told = jnp.concatenate([told[:, :4], context.score[:, None]], 1)
+    sizes = layers.sinusoids(told, self.size_features)  # [b 6 f], or 5
     sizes = sizes.reshape(len(sizes), -1).astype(self.dtype)
     return jnp.concatenate([y for y in (context.pooled, sizes) if y is not None], -1)
 

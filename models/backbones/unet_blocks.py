@@ -9,7 +9,25 @@ from models import attention, layers
 HALF = float(np.sqrt(0.5))
 
 
-def hourglass(net, x, block, join, mid_attention: int, always: bool = True):
+def levels_of(net):
+  """[(level, (width, depth of attention))] of a UNet, from the picture on."""
+  widths = [int(net.width * mult) for mult in net.channel_mult]
+  return list(enumerate(zip(widths, net.attention)))
+
+
+def way_down(net, x, block, mid_attention: int):
+  """The first half of `hourglass`: (x after the middle, all on the way down)."""
+  skips = [x]
+  for level, (width, depth) in levels_of(net):
+    if level:
+      skips.append(x := block(f'down_{level}', x, x.shape[-1], 0, way='down'))
+    for i in range(net.num_res_blocks):
+      skips.append(x := block(f'down_{level}_{i}', x, width, depth))
+  x = block('middle_0', x, x.shape[-1], mid_attention, up=True)
+  return block('middle_1', x, x.shape[-1], 0, up=True), skips
+
+
+def hourglass(net, x, block, join, mid_attention: int, always: bool = True, added=None):
   """The way of a U-Net: down through levels of half the size each, and up again.
 
   Args:
@@ -19,17 +37,13 @@ def hourglass(net, x, block, join, mid_attention: int, always: bool = True):
       is of attention, `up` said from the middle on, and `way` of what resamples.
     join: (x, what was there on the way down) -> x.
     always: attention on the way up after each block, not the last of a level alone.
+    added: (what is added to each of the way down, to the middle), or None.
   """
-  skips, count = [x], net.num_res_blocks
-  widths = [int(net.width * mult) for mult in net.channel_mult]
-  levels = list(enumerate(zip(widths, net.attention)))
-  for level, (width, depth) in levels:
-    if level:
-      skips.append(x := block(f'down_{level}', x, x.shape[-1], 0, way='down'))
-    for i in range(count):
-      skips.append(x := block(f'down_{level}_{i}', x, width, depth))
-  x = block('middle_0', x, x.shape[-1], mid_attention, up=True)
-  x = block('middle_1', x, x.shape[-1], 0, up=True)
+  x, skips = way_down(net, x, block, mid_attention)
+  if added is not None:
+    skips = [skip + more for skip, more in zip(skips, added[0], strict=True)]
+    x = x + added[1]
+  count, levels = net.num_res_blocks, levels_of(net)
   for level, (width, depth) in reversed(levels):
     for i in range(count + 1):
       x = block(f'up_{level}_{i}', join(x, skips.pop()), width,

@@ -172,7 +172,7 @@ BAD = {
     'no picture': ('--image=none.png --strength=0.5', 'none.png'),
     'fill': ('--fill=repaint', '--fill is for --mask'),
     'unknown fill': ('--image={root}/grey.png --mask={root}/half.png --fill=x',
-                     "'x', not one of ['blend', 'repaint']"),
+                     "'x', not one of ['blend', 'network', 'repaint']"),
     'invert by chance': ('--image={root}/grey.png --invert=x --solver=ddpm',
                          'draws no noise'),
     'mask and invert': ('--image=x.png --mask=x.png --invert=x', 'are two ways'),

@@ -29,9 +29,12 @@ def module(name):
 
 CASES = [(name, variant) for name in FILES for variant in module(name).get_config.names]
 TRAINED = {'lora': 'lora/.*', 'dreambooth': 'lora/.*',
+           'controlnet': 'backbone/control/.*',
            'textual_inversion': 'text_encoder/(.*/)?embed/new'}
-ALWAYS = {('lora', 'shapes'), ('dreambooth', 'shapes'), ('textual_inversion', 'shapes')}
+ALWAYS = {('lora', 'shapes'), ('dreambooth', 'shapes'), ('textual_inversion', 'shapes'),
+          ('controlnet', 'shapes')}
 COUNTS = {  # numbers that are trained; LoRA's of rank 8 is twice the published 797,184
+    ('controlnet', 'sd15'): 361_279_120,  # as diffusers' ControlNetModel
     ('lora', 'sd15'): 1_594_368, ('dreambooth', 'sd15'): 3_188_736,
     ('textual_inversion', 'sd15'): 768, ('textual_inversion', 'sdxl'): 768 + 1280}
 
@@ -171,6 +174,30 @@ def test_a_word_is_learned_and_read_back(commands, root):
                 (f'--workdir={root}/whole',)):
     again, _ = pictures(commands, root, *flags, '--prompt=a <toy>')
     assert abs(again.astype(int) - drawn).max() <= 1
+
+
+@pytest.mark.long
+def test_a_controlnet_is_trained_and_led_by(commands, root):
+  """From the shipped weights: all but the copy stays; a picture then has an effect."""
+  workdir = run(commands, root, 'controlnet', 'a pink heart')
+  model, base = inference.load(str(workdir)), inference.load('weights/shapes')
+  params = dict(model.params['backbone'])
+  control = params.pop('control')
+  jax.tree.map(np.testing.assert_array_equal, params, base.params['backbone'])
+  copied = jax.tree.leaves(jax.tree.map(
+      lambda new, old: abs(new - old).max(), *(
+          {name: of[name] for name in control if name in params}
+          for of in (control, params))))
+  moved = max(abs(leaf).max() for name, of in control.items() if 'zero' in name
+              for leaf in jax.tree.leaves(of))
+  assert 0 < max(copied) < 0.1 and moved > 0 and len(copied) > 30
+  sketch = root / 'a pink heart.png'
+  Image.fromarray(np.uint8(255 * np.eye(32)[..., None] * np.ones(3))).save(sketch)
+  flags = [f'--workdir={workdir}', '--prompt=a red ring']
+  _, notes = pictures(commands, root, *flags, f'--control={sketch}')
+  assert notes['control'] == str(sketch)
+  code, _, err = commands.run('sample.py', *flags, f'--out={root}/none.png')
+  assert code == 2 and '--control' in err
 
 
 @pytest.mark.long

@@ -187,7 +187,7 @@ def test_a_rule_is_given_the_schedule_where_it_needs_it():
 
 
 @pytest.mark.parametrize('fill, solver, said', [
-    ('x', 'ddim', "'x', not one of ['blend', 'repaint']"),
+    ('x', 'ddim', "'x', not one of ['blend', 'network', 'repaint']"),
     ('repaint(jump=0)', 'ddim', 'jump is 0'),
     ('repaint', 'dpmpp_2m', 'without memory')])
 def test_a_fill_refuses_solvers_it_cannot_use(fill, solver, said):

@@ -26,6 +26,7 @@ class Given(NamedTuple):
   augment: float           # this and the next ones: of config.diffusion
   caption_dropout: float
   learned_weight: bool
+  control: Callable | None = None  # of controls.CONTROLS
 
 
 class Part(NamedTuple):
@@ -90,13 +91,14 @@ def read_batch(given: Given, params, batch, drawn, drop: bool = True):
   x0, labels = batch['image'].astype(jnp.float32) / 127.5 - 1, None
   if given.augment:
     x0, labels = augment.change(x0, drawn['augment']), drawn['augment']['labels']
+  control = given.control(x0) if given.control else None
   x0 = apply(x0, drawn['vae_eps'], method='to_latents')
   tokens = batch['tokens']
   if drop:
     tokens = jnp.where(drawn['drop_caption'][:, None], given.null_tokens, tokens)
   rngs = {'dropout': jax.random.fold_in(drawn['dropout_keys'][0], 1)} if drop else {}
   context = apply(tokens, batch['sizes'], method='encode', rngs=rngs)
-  return x0, context.replace(augment=labels)
+  return x0, context.replace(augment=labels, control=control)
 
 
 def predictor(given: Given, params, context, dropout_keys=None, taps=(), **scalars):
