@@ -51,7 +51,7 @@ ZERO = ('data.workers', 'data.single_share', 'data.max_bad', 'diffusion.augment'
         'diffusion.caption_dropout', 'lora.dropout', 'diffusion.input_std',
         'diffusion.vlb', 'optim.b1', 'optim.b2', 'optim.warmup', 'optim.decay_from',
         'sample.rescale', 'train.sample_every', 'train.eval_every',
-        'train.averages_every')
+        'train.averages_every', 'train.spike', 'train.max_rollbacks')
 
 
 def refuses(c) -> str:
