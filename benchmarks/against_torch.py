@@ -62,6 +62,7 @@ def define_flags():
                       'Python that has torch, diffusers and transformers.')
   flags.DEFINE_enum('device', 'cpu', ['cpu', 'gpu'], 'Where both sides run: float32 on '
                     'a CPU, bfloat16 products on a GPU.')
+  flags.DEFINE_list('calls', list(CALLS), f'Which of {CALLS} are timed.')
   flags.DEFINE_bool('compile', True, 'Also against torch.compile.')
   flags.DEFINE_integer('batch', 4, 'Number of pictures.', lower_bound=1)
   flags.DEFINE_integer('rounds', 5, 'Number of rounds.', lower_bound=1)
@@ -99,7 +100,7 @@ def compare(name: str, flag):
         steps=20, device=flag.device, threads=kept.cores(), **told, **LATENTS)))
     sides = start(folder, flag)
     rows = []
-    for call in CALLS:
+    for call in flag.calls:
       for process in sides.values():
         process.run(call)  # compiles
       times = np.array([[process.run(call) for process in sides.values()]
@@ -117,6 +118,8 @@ def compare(name: str, flag):
 def main(flag):
   if odd := sorted(set(flag.models) - set(MODELS)):
     raise UserError(f'--models has {odd}, not of {sorted(MODELS)}.')
+  if odd := sorted(set(flag.calls) - set(CALLS)):
+    raise UserError(f'--calls has {odd}, not of {list(CALLS)}.')
   print(kept.HEAD, flush=True)
   for name in flag.models:
     compare(name, flag)
