@@ -165,7 +165,7 @@ def main(flag):
     with writing(f'--workdir={flag.workdir}'):
       train(flag)
   except NotWritten:
-    with command.exit_codes(os._exit):  # TensorBoard's writer would fail once more
+    with command.exit_codes(os._exit):  # what is not written yet would fail once more
       raise
 
 

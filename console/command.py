@@ -41,7 +41,7 @@ def run(main, define, end=sys.exit, words=False):
     warnings.simplefilter('always', UserNote)
     warnings.showwarning = show_warning
     warnings.filterwarnings('ignore', 'Error writing persistent compilation cache')
-    sys.excepthook = show_crash
+    sys.excepthook, sys.unraisablehook = show_crash, show_ignored
     rest = options.read_flags()
     if rest and not words:
       raise UserError(f'{rest[0]!r} is not a flag; flags are written --name=value.')
@@ -62,8 +62,18 @@ def show_warning(message, category, *where, show=warnings.showwarning):
 
 def show_crash(kind, error, trace, show=sys.excepthook):
   """As ever, but for what threads of TensorStore add to a save that has failed."""
-  if not (kind is RuntimeError and str(error) == 'Event loop is closed'):
+  if not of_closed_loop(kind, error):
     show(kind, error, trace)
+
+
+def show_ignored(ignored, show=sys.unraisablehook):
+  """The same, of what nobody can catch."""
+  if not of_closed_loop(ignored.exc_type, ignored.exc_value):
+    show(ignored)
+
+
+def of_closed_loop(kind, error) -> bool:
+  return kind is RuntimeError and str(error) == 'Event loop is closed'
 
 
 @contextlib.contextmanager

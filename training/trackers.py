@@ -11,7 +11,9 @@ import time
 from typing import Any, NamedTuple
 import uuid
 
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto import event_pb2
 
 from console import files
 from console.errors import disk_error, one_line, tell
@@ -51,20 +53,37 @@ class Tracker(NamedTuple):
   close: Callable
 
 
+class Board:
+  """A file of TensorBoard's events, written as they are told: tensorboardX's own writer
+  has a thread, which a full disk ends, and whose caller then waits for ever."""
+
+  def __init__(self, folder: str, step: int):
+    """step: after which a run goes on; what was told of later ones is hidden."""
+    os.makedirs(folder, exist_ok=True)
+    self.file = EventsWriter(os.path.join(folder, 'events'))
+    if step:
+      start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+      self.file.write_event(event_pb2.Event(step=step + 1, session_log=start))
+
+  def add(self, step: int, *summaries):
+    for one in summaries:
+      self.file.write_event(event_pb2.Event(step=step, wall_time=time.time(),
+                                            summary=one))
+    self.file.flush()
+
+
 def tensorboard(given: Given) -> Tracker:
   """WORKDIR/tensorboard; of the report its path."""
-  board = SummaryWriter(os.path.join(given.workdir, 'tensorboard'),
-                        purge_step=given.step + 1 if given.step else None)
+  board = Board(os.path.join(given.workdir, 'tensorboard'), given.step)
   if not given.step:
-    board.add_text('config', '\n'.join(
-        f'    {key}: {value}' for key, value in flat(given.config).items()))
-  def scalars(step, values):
-    for name, value in values.items():
-      board.add_scalar(name, value, step)
+    board.add(0, summary.text('config', '\n'.join(
+        f'    {key}: {value}' for key, value in flat(given.config).items())))
   return Tracker(
-      scalars, lambda step, grid: board.add_image('samples', grid, step,
-                                                  dataformats='HWC'),
-      lambda path: board.add_text('report', path), board.close)
+      lambda step, values: board.add(step, *(
+          summary.scalar(name, value) for name, value in values.items())),
+      lambda step, grid: board.add(step, summary.image('samples', grid,
+                                                       dataformats='HWC')),
+      lambda path: board.add(0, summary.text('report', path)), board.file.close)
 
 
 def wandb(given: Given, project: str = 'text-to-image',

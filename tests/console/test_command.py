@@ -2,6 +2,7 @@
 import errno
 import os
 import sys
+import types
 import warnings
 
 import pytest
@@ -45,7 +46,9 @@ def test_what_follows_a_save_that_failed_is_left_out():
   shown = []
   for error in (RuntimeError('Event loop is closed'), RuntimeError('another')):
     command.show_crash(type(error), error, None, lambda *rest: shown.append(rest[1]))
-  assert [str(error) for error in shown] == ['another']
+    ignored = types.SimpleNamespace(exc_type=type(error), exc_value=error)
+    command.show_ignored(ignored, lambda ignored: shown.append(ignored.exc_value))
+  assert [str(error) for error in shown] == ['another', 'another']
 
 
 @pytest.mark.parametrize('error', [
