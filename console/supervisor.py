@@ -15,12 +15,13 @@ SILENT = re.compile(r'(?:Task|stopped sending heartbeats\):)\s+(\d+)\b')
 NO_COORDINATOR = 'Failed to send RPC to coordination service'
 
 
-def watch(processes: int | None):
+def watch(processes: int | None, process: int | None = None):
   """Returns in a child; the parent stays here, and ends as its child does.
 
   A crash of the child is told in one line, with exit code 2, where it is about a peer.
 
-  processes: how many there are, for the message; None where nobody says.
+  processes, process: how many there are and which of them this is, for the message;
+  None where nobody says.
   """
   read, write = os.pipe()
   parent, child = os.getpid(), os.fork()
@@ -42,7 +43,7 @@ def watch(processes: int | None):
         print(line, end='', file=sys.stderr, flush=True)
   code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
   text = ''.join(held)
-  if code and (lost := lost_peer(text, processes)):
+  if code and (lost := lost_peer(text, processes, process)):
     print(f'{os.path.basename(sys.argv[0])}: {lost}', file=sys.stderr, flush=True)
     code = 2
   else:
@@ -57,14 +58,16 @@ def end_with(parent: int):
   os._exit(1)
 
 
-def lost_peer(report: str, processes: int | None) -> str | None:
+def lost_peer(report: str, processes: int | None,
+              process: int | None = None) -> str | None:
   """What a crash report says of another process, in a line; None if nothing."""
   if silent := SILENT.search(report):
     which = f'process {silent[1]}'
   elif NO_COORDINATOR in report:
     which = 'process 0, which coordinates the others,'
   elif 'Gloo' in report:
-    which = 'another process'
+    which = f'process {1 - process}' if processes == 2 and process in (0, 1) else (
+        'another process')
   else:
     return None
   return (f'{which}{f" of {processes}" if processes else ""} no longer answers. Start '

@@ -15,7 +15,7 @@ def join(coordinator: str | None, processes: int | None, process: int | None):
 
   Raises ValueError where the other hosts are not found.
   """
-  supervisor.watch(processes)
+  supervisor.watch(processes, process)
   try:
     jax.distributed.initialize(coordinator, processes, process,
                                heartbeat_timeout_seconds=HEARTBEAT)

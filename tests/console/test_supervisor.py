@@ -29,6 +29,14 @@ def test_a_report_of_many_lines_becomes_one_that_names_the_process(which):
   assert supervisor.CRASH.match(REPORTS[which])
 
 
+def test_of_two_the_other_is_named_where_the_report_names_none():
+  report = REPORTS['another process']
+  for process in (0, 1):
+    line = supervisor.lost_peer(report, 2, process)
+    assert line.startswith(f'process {1 - process} of 2 ')
+  assert supervisor.lost_peer(report, 3, 1).startswith('another process of 3')
+
+
 def test_a_bug_is_no_dead_peer():
   assert supervisor.lost_peer('Traceback (most recent call last):\nKeyError', 2) is None
 
