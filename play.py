@@ -12,24 +12,14 @@ import threading
 
 from absl import flags
 
-from console import command
+from console import command, options
 from console.errors import UserError, user_errors
-from inference import adapters, learned_tokens, loading
+from inference import chosen
 from inference.playground import Playground
 
 
 def define_flags():
-  flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, or its name on '
-                      'the Hugging Face hub, in place of a run.')
-  flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
-                      'model.fp16.safetensors.')
-  flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
-                    'parameters; by default bfloat16 but on a CPU.')
-  flags.DEFINE_multi_string('embedding', [], 'File of tokens learned by textual '
-                            'inversion; may be given many times.')
-  flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
-                            'be given many times.')
+  options.define_model()
   flags.DEFINE_integer('port', 7860, 'Port of the page on this machine; 0 for any.', 0,
                        65535)
 
@@ -39,23 +29,13 @@ def load_model(flag):
   if bool(flag.weights) == bool(flag.workdir):
     raise UserError('a model is needed: --workdir=FOLDER or --weights=FOLDER, one of '
                     'them.')
-  for name in ('variant', 'dtype'):
-    if flag[name].value and not flag.weights:
-      raise UserError(f'--{name} is for --weights.')
   with user_errors():
-    if flag.weights:
-      c = loading.pipeline_config(flag.weights, command.note, flag.variant, flag.dtype)
-    else:
-      c = loading.config_of(flag.workdir)
-    model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
-    model = learned_tokens.add_tokens(model, *flag.embedding)
-    return adapters.add_adapters(model, *flag.lora)
+    return chosen.load(flag, chosen.config_of(flag, command.note))
 
 
 def place_of(flag) -> list[str]:
   """The flags that name the model, for command lines of sample.py."""
-  names = 'workdir', 'weights', 'variant', 'dtype', 'embedding', 'lora'
-  values = {name: flag[name].value for name in names if flag[name].value}
+  values = {name: flag[name].value for name in options.MODEL if flag[name].value}
   return [f'--{name}={x}' for name, value in values.items()
           for x in (value if isinstance(value, list) else [value])]
 

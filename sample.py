@@ -30,7 +30,7 @@ from console.progress import Progress
 from data import films, images
 import diffusion
 from diffusion import process as processes
-from inference import adapters, controlnets, edits, generation, learned_tokens, loading
+from inference import chosen, controlnets, edits, generation, loading
 from inference.requests import build_request
 from inference.sampler import to_uint8
 
@@ -43,15 +43,7 @@ SEEDS = dict(lower_bound=0, upper_bound=2**32 - 1)
 
 
 def define_flags():
-  flags.DEFINE_string('workdir', None, 'Folder of the run.')
-  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, its name on the '
-                      'Hugging Face hub, or a file of it, in place of a run.')
-  flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
-                      'model.fp16.safetensors.')
-  flags.DEFINE_string('base', None, 'Of --weights=FILE: the pipeline, a folder or a '
-                      'name, whose tokenizers, scheduler and other parts it takes.')
-  flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
-                    'parameters; by default bfloat16 but on a CPU.')
+  options.define_model()
   flags.DEFINE_multi_string('prompt', [], 'What to draw; may be given many times. '
                             '"one:1.5 AND another" adds up weighted prompts.')
   flags.DEFINE_string('prompts', None, 'A UTF-8 file with a prompt a line.')
@@ -75,10 +67,6 @@ def define_flags():
   flags.DEFINE_integer('interpolate', None, 'Number of pictures on the way from the '
                        'first prompt and seed to the last.', lower_bound=2)
   flags.DEFINE_integer('to_seed', None, 'The last seed of --interpolate.', **SEEDS)
-  flags.DEFINE_multi_string('embedding', [], 'File of tokens learned by textual '
-                            'inversion; may be given many times.')
-  flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
-                            'be given many times.')
   flags.DEFINE_string('controlnet', None, 'FOLDER or FOLDER:SCALE of a ControlNet, or '
                       'its name on the hub.')
   flags.DEFINE_string('control', None, 'The picture that a ControlNet is led by: of '
@@ -111,20 +99,6 @@ def check_editing(flag):
   for line, holds in wrong.items():
     if holds:
       raise UserError(line)
-
-
-def config_of(flag):
-  """The config of what is drawn with. Raises UserError for none, or two."""
-  if flag.weights and flag.workdir:
-    raise UserError('--workdir and --weights are two models; give one of them.')
-  for name in ('variant', 'dtype', 'base'):
-    if flag[name].value and not flag.weights:
-      raise UserError(f'--{name} is for --weights.')
-  with user_errors():
-    if flag.weights:
-      return loading.pipeline_config(flag.weights, command.note, flag.variant,
-                                     flag.dtype, flag.base)
-    return loading.config_of(flag.workdir)
 
 
 def check_effects(flag, c):
@@ -223,7 +197,8 @@ def destroy(flag):
       raise UserError(f'--{name} has no effect with --destroy=PICTURE.')
   if not flag.film:
     raise UserError('--destroy=PICTURE needs --film=NAME.gif to write.')
-  c = config_of(flag)
+  with user_errors():
+    c = chosen.config_of(flag, command.note)
   x0 = read_image(flag.destroy, options.picture_size(flag, c), c.data.channels)
   with user_errors():
     schedule = diffusion.build(c.diffusion).schedule
@@ -244,7 +219,8 @@ def main(flag):
   if not flag.out and not flag.film:
     raise UserError('--out=NAME.png is needed, or --out=FOLDER/.')
   # What is wrong with the flags is said before the weights are read.
-  c = config_of(flag)
+  with user_errors():
+    c = chosen.config_of(flag, command.note)
   options.resolve_sample(c, flag, **({'solver': INVERTING} if flag.invert else {}))
   check_effects(flag, c)
   size = options.picture_size(flag, c)
@@ -252,9 +228,7 @@ def main(flag):
            for name in ('image', 'mask', 'control') if flag[name].value}
   way_is_wanted = bool(flag.film and not flag.interpolate)
   with user_errors():
-    model = loading.load(flag.weights or flag.workdir, config=c, variant=flag.variant)
-    model = learned_tokens.add_tokens(model, *flag.embedding)
-    model = adapters.add_adapters(model, *flag.lora)
+    model = chosen.load(flag, c)
     if flag.controlnet:
       model = controlnets.add_controlnet(model, flag.controlnet, flag.variant)
     weak = flag.weak and loading.load(

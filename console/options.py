@@ -8,6 +8,7 @@ from ml_collections import ConfigDict, config_flags
 from configs import base, validation
 from console.errors import UserError, one_line, tell, user_errors
 
+MODEL = ('workdir', 'weights', 'variant', 'base', 'dtype', 'embedding', 'lora')
 SHORT = ('steps', 'guidance', 'solver', 'batch')  # flags that stand for config.sample's
 
 
@@ -16,6 +17,23 @@ def define_config():
   config_flags.DEFINE_config_file(
       'config', None, 'A file of configs/. --config.KEY=VALUE sets any key of it.',
       lock_config=False, accept_new_attributes=True)
+
+
+def define_model():
+  """Flags that name what is drawn with: MODEL, read by inference.chosen."""
+  flags.DEFINE_string('workdir', None, 'Folder of the run.')
+  flags.DEFINE_string('weights', None, 'Folder of a public pipeline, its name on the '
+                      'Hugging Face hub, or a file of it, in place of a run.')
+  flags.DEFINE_string('variant', None, 'Of --weights: which files, as fp16 of '
+                      'model.fp16.safetensors.')
+  flags.DEFINE_string('base', None, 'Of --weights=FILE: the pipeline, a folder or a '
+                      'name, whose tokenizers, scheduler and other parts it takes.')
+  flags.DEFINE_enum('dtype', None, ['float32', 'bfloat16'], 'Of --weights: of the '
+                    'parameters; by default bfloat16 but on a CPU.')
+  flags.DEFINE_multi_string('embedding', [], 'File of tokens learned by textual '
+                            'inversion; may be given many times.')
+  flags.DEFINE_multi_string('lora', [], 'FILE or FILE:WEIGHT of adapters (LoRA); may '
+                            'be given many times.')
 
 
 def define_sample():

@@ -71,9 +71,9 @@ def given_pictures(model: Model, request: Request, m: int, size, caption: str | 
     caption: of the picture, where its noise is sought; None where it is not.
     pictures: 'image', 'mask', 'control', f32[h w c] in [-1, 1], those that there are.
   """
+  if 'mask' in pictures:
+    pictures = pictures | {'mask': to_mask(pictures['mask'])}
   many = {name: picture[None].repeat(m, 0) for name, picture in pictures.items()}
-  if 'mask' in many:
-    many['mask'] = to_mask(pictures['mask'])[None].repeat(m, 0)
   if caption is None:
     return request.replace(**many), None
   asked = build_request(model.tokenizer, [caption], model.config.tokenizer.length, size)

@@ -192,8 +192,9 @@ def identity(workdir: str, name: str) -> str:
   known = files.read_json(path) if os.path.exists(path) else {}
   if name not in known:
     last = os.path.basename(os.path.abspath(workdir))
-    files.write_json(path, known | {name: f'{last}-{uuid.uuid4().hex[:8]}'})
-  return files.read_json(path)[name]
+    known[name] = f'{last}-{uuid.uuid4().hex[:8]}'
+    files.write_json(path, known)
+  return known[name]
 
 
 def flat(config: dict, at: str = '') -> dict:

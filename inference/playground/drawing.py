@@ -107,10 +107,11 @@ def edit(model, asked) -> list[Job]:
   if asked.mask is not None:
     flags |= {'mask': 'mask.png', 'fill': asked.fill}
   of_prompt = request_of(asked, [asked.prompt], asked.num)
+  given = {name: getattr(asked, name) for name in ('image', 'mask')
+           if getattr(asked, name) is not None}
   def request(model):
-    repeat = lambda x: None if x is None else x[None].repeat(asked.num, 0)
-    mask = None if asked.mask is None else edits.to_mask(asked.mask)
-    return of_prompt(model).replace(image=repeat(asked.image), mask=repeat(mask))
+    return edits.given_pictures(model, of_prompt(model), asked.num,
+                                (asked.height, asked.width), None, given)[0]
   fill = {'fill': asked.fill} if asked.mask is not None else {}
   return [Job('', settings, flags, np.arange(asked.num), request,
               {'strength': asked.strength} | fill)]

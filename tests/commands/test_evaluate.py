@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from helpers.commands import logged, train
+from helpers.commands import logged, train, trained
 
 METRICS = "--metrics=fd(features='shapes'),kid(features='shapes',size=8,subsets=4)"
 FAST = ('--steps=2', '--batch=8', '--solver=ddim', '--split=train')
@@ -19,10 +19,7 @@ FAST = ('--steps=2', '--batch=8', '--solver=ddim', '--split=train')
 @pytest.fixture(scope='module')
 def run(root, commands):
   """The workdir of a short run."""
-  code, out, err = commands.run(*train(root, 'scored'), '--config.train.steps=10',
-                                '--config.train.checkpoint_every=10')
-  assert code == 0, err
-  return root / 'scored'
+  return trained(root, commands, 'scored')
 
 
 def scores(out: str) -> dict:

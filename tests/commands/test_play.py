@@ -16,7 +16,7 @@ from PIL import Image
 import pytest
 
 from helpers import browser
-from helpers.commands import train
+from helpers.commands import trained
 from inference.playground import asked, server
 
 JSON = {'Content-Type': 'application/json'}
@@ -24,10 +24,7 @@ JSON = {'Content-Type': 'application/json'}
 
 @pytest.fixture(scope='module')
 def run(root, commands):
-  code, out, err = commands.run(*train(root, 'played'), '--config.train.steps=10',
-                                '--config.train.checkpoint_every=10')
-  assert code == 0, err
-  return root / 'played'
+  return trained(root, commands, 'played')
 
 
 @pytest.fixture(scope='module')

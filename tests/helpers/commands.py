@@ -79,6 +79,14 @@ def train(root, name, config='tiny'):
           '--config.sample.prompts=("a red ring","a blue star")')
 
 
+def trained(root, commands, name):
+  """The workdir of a run of ten steps."""
+  code, out, err = commands.run(*train(root, name), '--config.train.steps=10',
+                                '--config.train.checkpoint_every=10')
+  assert code == 0, err
+  return root / name
+
+
 def logged(workdir):
   """What a run logged, without what the clock says."""
   lines = [json.loads(line) for line in open(workdir / 'metrics.jsonl')]
